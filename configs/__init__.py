@@ -1,0 +1,1 @@
+"""Audit definitions: the schema, and ready YAML files beside it."""
