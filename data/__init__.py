@@ -1,0 +1,1 @@
+"""Bundled samples and demo models, and the scripts that make them again."""
