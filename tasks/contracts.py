@@ -1,0 +1,148 @@
+"""What passes between stages: small frozen records, and the schemas of the Parquet tables.
+
+A stage never hands an array, a frame or a model to another stage. It writes Parquet and hands over a
+`TableRef`; whatever comes later reads that, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pyarrow as pa
+
+SCHEMA_VERSION = "1.0"
+
+Severity = Literal["critical", "warning", "info"]
+Verdict = Literal["satisfied", "not_satisfied", "insufficient_data", "not_applicable", "human_required"]
+AuditVerdict = Literal["satisfied", "not_satisfied", "inconclusive", "refused", "incomplete"]
+ValueStatus = Literal["ok", "undefined", "insufficient_data"]
+
+#: the group of rows whose sensitive attribute is null
+MISSING = "(missing)"
+
+
+@dataclass(frozen=True)
+class TableRef:
+    """A Parquet table that a stage wrote."""
+
+    name: str  # as in the contract, without suffix: `attributions/shap`
+    path: str  # absolute, in the run's working folder
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a reader of the report must know, in a sentence of its own."""
+
+    severity: Severity
+    code: str  # snake_case, stable: programs match on it
+    text: str  # plain text; rendered escaped
+    evidence: str | None = None  # name of the table that shows it
+    stage: str | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """A stage, or one technique, that finished."""
+
+    stage: str
+    tables: tuple[TableRef, ...] = ()
+    images: tuple[str, ...] = ()  # paths under artifacts/
+    findings: tuple[Finding, ...] = ()
+    limitations: tuple[str, ...] = ()  # sentences
+    facts: Mapping[str, Any] = field(default_factory=dict)  # JSON values for the summary and the report
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """Planned by default, but it does not fit this model or this data. Not an error."""
+
+    stage: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Planned, tried, not done: the audit is incomplete and the report says so at the top."""
+
+    stage: str
+    code: str
+    reason: str
+    exit_code: int = 4
+    seconds: float = 0.0
+
+
+StageResult = Done | NotApplicable | Failed
+
+
+def _table(*columns: tuple[str, pa.DataType]) -> pa.Schema:
+    return pa.schema([pa.field(name, kind) for name, kind in columns])
+
+
+_TEXT, _REAL, _WHOLE, _FLAG = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+#: stands for row_id, whose type is the id column's own
+ROW_ID = pa.int64()
+
+#: table name (its family, for those with a technique in their name) → columns, in the order of the contract
+TABLES: dict[str, pa.Schema] = {
+    "predictions": _table(
+        ("row_id", ROW_ID), ("output", _TEXT), ("y_true", _TEXT), ("score", _REAL), ("decision", _TEXT)
+    ),
+    "validation": _table(
+        ("expectation", _TEXT), ("column", _TEXT), ("severity", _TEXT), ("success", _FLAG),
+        ("element_count", _WHOLE), ("unexpected_count", _WHOLE), ("unexpected_percent", _REAL), ("detail", _TEXT),
+    ),
+    "attributions": _table(
+        ("row_id", ROW_ID), ("output", _TEXT), ("feature", _TEXT), ("value", _TEXT), ("attribution", _REAL),
+        ("std_error", _REAL), ("base_value", _REAL), ("prediction", _REAL),
+    ),
+    "importance": _table(
+        ("technique", _TEXT), ("output", _TEXT), ("feature", _TEXT), ("importance", _REAL), ("std_error", _REAL),
+        ("ci_low", _REAL), ("ci_high", _REAL), ("rank", _WHOLE), ("n_rows", _WHOLE),
+    ),
+    "saliency": _table(
+        ("row_id", ROW_ID), ("output", _TEXT), ("layer", _TEXT), ("height", _WHOLE), ("width", _WHOLE),
+        ("heatmap", pa.list_(pa.float32())), ("image", _TEXT),
+    ),
+    "groups": _table(("row_id", ROW_ID), ("attribute", _TEXT), ("group", _TEXT), ("weight", _REAL)),
+    "group_metrics": _table(
+        ("attribute", _TEXT), ("group", _TEXT), ("output", _TEXT), ("feature", _TEXT), ("technique", _TEXT),
+        ("metric", _TEXT), ("value", _REAL), ("status", _TEXT), ("reason", _TEXT), ("numerator", _REAL),
+        ("denominator", _REAL), ("n", _WHOLE), ("ci_low", _REAL), ("ci_high", _REAL), ("method", _TEXT),
+    ),
+    "disparities": _table(
+        ("attribute", _TEXT), ("output", _TEXT), ("feature", _TEXT), ("technique", _TEXT), ("metric", _TEXT),
+        ("comparison", _TEXT), ("group", _TEXT), ("reference", _TEXT), ("value", _REAL), ("status", _TEXT),
+        ("reason", _TEXT), ("ci_low", _REAL), ("ci_high", _REAL), ("p_value", _REAL), ("p_adjusted", _REAL),
+        ("q_value", _REAL), ("test", _TEXT),
+    ),
+    "agreement": _table(
+        ("technique_a", _TEXT), ("technique_b", _TEXT), ("output", _TEXT), ("measure", _TEXT), ("k", _WHOLE),
+        ("value", _REAL), ("ci_low", _REAL), ("ci_high", _REAL), ("n_rows", _WHOLE),
+    ),
+    "explanation_quality": _table(
+        ("technique", _TEXT), ("output", _TEXT), ("measure", _TEXT), ("value", _REAL), ("std_error", _REAL),
+        ("direction", _TEXT), ("n_rows", _WHOLE), ("status", _TEXT),
+    ),
+    "reason_codes": _table(
+        ("row_id", ROW_ID), ("rank", _WHOLE), ("code", _TEXT), ("text", _TEXT),
+        ("features", pa.list_(_TEXT)), ("contribution", _REAL),
+    ),
+    "drift": _table(
+        ("kind", _TEXT), ("attribute", _TEXT), ("feature", _TEXT), ("measure", _TEXT), ("value", _REAL),
+        ("threshold", _REAL), ("status", _TEXT),
+    ),
+}  # fmt: skip
+
+
+def schema_of(name: str, row_id: pa.DataType | None = None) -> pa.Schema:
+    """The schema of a table by its name (`attributions/shap` → `attributions`), with the row_id type of this data."""
+    schema = TABLES[name.partition("/")[0]]
+    if row_id is not None and "row_id" in schema.names:
+        schema = schema.set(schema.get_field_index("row_id"), pa.field("row_id", row_id))
+    return schema

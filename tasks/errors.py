@@ -1,0 +1,132 @@
+"""What can go wrong, and what the user is told.
+
+    AuditError                    one line: what, where, what to do
+    ├── UsageError         (2)    the command line or the config cannot be used
+    │   ├── ConfigError           a key, a value or a file named in the config
+    │   └── ModelError            the model or its preprocessor cannot be loaded, or not safely
+    ├── DataRefused        (3)    the data gate found a critical failure
+    ├── Incomplete         (4)    something that was planned could not be done
+    │   ├── OutputError           the model returned NaN, infinity or the wrong shape
+    │   ├── StorageError          a file could not be written
+    │   └── DeadlinePassed        a task ran into its deadline
+    ├── VerificationFailed (5)    evidence does not match its digests
+    └── Stopped          (130)    the user stopped the audit
+
+The number is the exit code of the command line. Whatever is not an AuditError is a defect of ours and exits with 70.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AuditError(Exception):
+    """Base of every error that a user can cause or mend.
+
+    Args:
+        what: what is wrong, as one sentence without its full stop.
+        where: file, key, column or row: the place to look.
+        values: the offending values.
+        available: what would have been accepted.
+        hint: what to do.
+        code: machine-readable reason, snake_case.
+    """
+
+    exit_code = 70
+    default_code = "error"
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | None = None,
+        values: Iterable[object] = (),
+        available: Iterable[object] = (),
+        hint: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        self.what = what
+        self.where = where
+        self.values = tuple(values)
+        self.available = tuple(available)
+        self.hint = hint
+        self.code = code or self.default_code
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.values:
+            parts[0] += f": {_listed(self.values)}"
+        if self.available:
+            parts.append(f"available: {_listed(self.available)}")
+        if self.hint:
+            parts.append(self.hint)
+        # One line, whatever the text in it: names come from users' files.
+        return "; ".join(" ".join(part.split()) for part in parts)
+
+    def __reduce__(self):
+        return _rebuild, (type(self), self.__dict__.copy())
+
+
+def _rebuild(kind: type[AuditError], state: dict) -> AuditError:
+    error = kind.__new__(kind)
+    error.__dict__.update(state)
+    Exception.__init__(error, str(error))
+    return error
+
+
+def _listed(values: tuple[object, ...], limit: int = 8) -> str:
+    shown = ", ".join(str(value)[:120] for value in values[:limit])
+    return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
+
+
+def nearest(word: object, known: Iterable[object]) -> str | None:
+    """The known word closest to a misspelt one, as a hint, or None where nothing is close."""
+    found = difflib.get_close_matches(str(word), [str(k) for k in known], n=1, cutoff=0.6)
+    return f"did you mean {found[0]}?" if found else None
+
+
+class UsageError(AuditError):
+    exit_code = 2
+    default_code = "usage"
+
+
+class ConfigError(UsageError):
+    default_code = "config"
+
+
+class ModelError(UsageError):
+    default_code = "model"
+
+
+class DataRefused(AuditError):
+    exit_code = 3
+    default_code = "data_refused"
+
+
+class Incomplete(AuditError):
+    exit_code = 4
+    default_code = "incomplete"
+
+
+class OutputError(Incomplete):
+    default_code = "model_output"
+
+
+class StorageError(Incomplete):
+    default_code = "storage"
+
+
+class DeadlinePassed(Incomplete):
+    default_code = "deadline"
+
+
+class VerificationFailed(AuditError):
+    exit_code = 5
+    default_code = "verification"
+
+
+class Stopped(AuditError):
+    exit_code = 130
+    default_code = "stopped"

@@ -1,0 +1,163 @@
+"""What a technique is given, and what it gives back.
+
+A technique is one file with a `TECHNIQUE = Technique(...)`. Its `prepare` does everything that no single row needs
+(background, coalitions, neighbourhood), and returns a function of a batch of rows; so rows can be streamed, sharded
+and resumed without the technique knowing. Sampling, batching, files and tables are `stage.py`'s.
+
+"Feature", "row" and "background" mean what the modality says: columns of a coded matrix for a table, pixels for an
+image. See `tasks.load.encoding` for the coded matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from tasks.watch import Watch
+
+if TYPE_CHECKING:
+    from tasks.load.encoding import Feature
+    from tasks.load.predictor import Predictor
+
+Modality = Literal["table", "image"]
+OutputKind = Literal["probability", "margin"]
+
+
+class Settings(BaseModel):
+    """A technique's block under explain.techniques. Subclass it; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What is explained: rows, model, output and background, the same for every technique of an audit.
+
+    Shapes: n rows, k model outputs, m explained outputs a row, d features, b background rows.
+
+    Attributes:
+        predictor: rows → outputs, compiled, thread-safe.
+        kind: which output is explained; techniques that need the margin (Grad-CAM) say so and use it anyway.
+        rows: table: (n, d) float64 codes; image: (n, h, w, c) float32, 0–255.
+        background: table: (b, d); image: (b, h, w, c). Stands for "feature absent".
+        reference: table: (r, d) codes of the training distribution; image: same as background.
+        explained: (n, m) int64, for each row the indices of the outputs to explain.
+        target: (n,) int64 class index, -1 where the label is missing; regression: float64, NaN where missing.
+        weight: (n,) float64 or None.
+        features: d features; None for images.
+        boxes: (n, 4) float64 left, top, right, bottom in pixels of the model's own input, or None.
+        seed: every random draw derives from it and the technique's name.
+        model_path: the model file, for libraries that want the Keras model: `predictor.keras_model`.
+    """
+
+    modality: Modality
+    task: Literal["binary", "multiclass", "regression"]
+    predictor: Predictor
+    kind: OutputKind
+    rows: np.ndarray
+    background: np.ndarray
+    reference: np.ndarray
+    explained: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray | None = None
+    features: tuple[Feature, ...] | None = None
+    boxes: np.ndarray | None = None
+    seed: int = 0
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the k model outputs."""
+        return self.predictor.outputs
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """A generator of its own for each purpose, the same from run to run."""
+        return np.random.default_rng([self.seed, *purpose.encode()])
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """A technique's answer for a batch of n rows of a table.
+
+    Attributes:
+        values: (n, m, d) float64, in units of the explained output.
+        base: (n, m) what the attributions start from (mean over the background; LIME's intercept).
+        std_error: (n, m, d), or None where the method has none.
+        quality: measure name → (n, m), such as LIME's local R².
+    """
+
+    values: np.ndarray
+    base: np.ndarray
+    std_error: np.ndarray | None = None
+    quality: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Saliency:
+    """A technique's answer for a batch of n images.
+
+    Attributes:
+        maps: (n, m, height, width) float32; the resolution is the technique's own.
+        layer: the layer it was taken from, or None.
+        signed: whether negative values mean evidence against.
+    """
+
+    maps: np.ndarray
+    layer: str | None = None
+    signed: bool = False
+    quality: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Importance:
+    """A global technique's answer: one number a feature and output.
+
+    Attributes:
+        outputs: names, one an entry of the first axis; (None,) where importance is of the model as a whole.
+        values, std_error: (len(outputs), d).
+        ci_low, ci_high: (len(outputs), d).
+        n_rows: rows that it rests on.
+        score: what was measured, in words (`accuracy`, `log loss`, …).
+    """
+
+    outputs: tuple[str | None, ...]
+    values: np.ndarray
+    std_error: np.ndarray
+    ci_low: np.ndarray
+    ci_high: np.ndarray
+    n_rows: int
+    score: str = ""
+
+
+#: rows (batch, …), explained (batch, m) → their explanation
+LocalExplainer = Callable[[np.ndarray, np.ndarray], Any]
+
+
+@dataclass(frozen=True)
+class Technique:
+    """An entry of the registry.
+
+    Attributes:
+        name: key in the config and in file names.
+        title: for people.
+        modality: what it explains.
+        scope: local (a row at a time: `prepare` returns a LocalExplainer) or whole (`prepare` returns Importance).
+        settings: its block's schema.
+        prepare: (problem, settings, watch) → LocalExplainer or Importance.
+        batch: rows a call of the local explainer is given.
+        unfit: (problem, settings) → why it does not fit this model, or None. Cheap: nothing is evaluated.
+        source: paper or library of the method.
+    """
+
+    name: str
+    title: str
+    modality: Modality
+    scope: Literal["local", "whole"]
+    settings: type[Settings]
+    prepare: Callable[[Problem, Any, Watch], Any]
+    source: str
+    batch: int = 256
+    unfit: Callable[[Problem, Any], str | None] = lambda problem, settings: None

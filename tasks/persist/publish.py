@@ -1,0 +1,96 @@
+"""From a working folder to a run under its final name, and back from a name to a run.
+
+A run is made in `reports/<name>/.partial-<run-id>` and renamed when it is whole, so that nobody ever reads half of
+one. `reports/<name>/latest` is a relative link, replaced atomically.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tasks.errors import StorageError, UsageError, nearest
+from tasks.persist.store import Workspace
+
+RUN_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
+_PARTIAL = ".partial-"
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """`YYYYMMDDTHHMMSSZ-8hex`: sorts by time, and two audits in one second differ."""
+    return f"{(now or datetime.now(UTC)):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def begin(reports: Path, name: str, run_id: str, metadata: dict[str, str] | None = None) -> Workspace:
+    """Makes the working folder of a run, readable by its owner alone: it will hold personal data.
+
+    Raises:
+        StorageError: the folder cannot be made.
+    """
+    folder = reports.absolute() / name / f"{_PARTIAL}{run_id}"
+    try:
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        raise StorageError(
+            f"cannot be made ({error.strerror or error})",
+            where=str(folder.parent),
+            hint="choose another folder with --reports",
+        ) from error
+    return Workspace(folder, run_id, {"keras_audit.run_id": run_id, **(metadata or {})})
+
+
+def publish(workspace: Workspace) -> Path:
+    """Gives the run its final name and points `latest` at it.
+
+    Raises:
+        StorageError: the rename failed; the working folder is left for `discard`.
+    """
+    final = workspace.folder.with_name(workspace.run_id)
+    link = final.with_name(f".latest-{workspace.run_id}")
+    try:
+        os.rename(workspace.folder, final)
+        os.symlink(final.name, link)
+        os.replace(link, final.with_name("latest"))
+    except OSError as error:
+        link.unlink(missing_ok=True)
+        raise StorageError(f"cannot be published ({error.strerror or error})", where=str(final)) from error
+    return final
+
+
+def discard(workspace: Workspace) -> None:
+    """Removes a run that will not be published."""
+    shutil.rmtree(workspace.folder, ignore_errors=True)
+
+
+def runs(reports: Path, name: str | None = None) -> Iterator[Path]:
+    """Published runs, oldest first within a name."""
+    if not reports.is_dir():
+        return
+    for audit in sorted(p for p in reports.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        if name is None or audit.name == name:
+            yield from sorted(p for p in audit.iterdir() if p.is_dir() and RUN_ID.match(p.name))
+
+
+def find_run(reports: Path, run: str) -> Path:
+    """A run by its folder, by `name/run-id`, or by `name` (its latest).
+
+    Raises:
+        UsageError: there is none; the names that there are are said.
+    """
+    # A folder is taken only where it holds a run: a name may also be a folder that happens to be here.
+    for candidate in (Path(run), reports / run, reports / run / "latest"):
+        if (candidate / "summary.json").is_file():
+            return candidate.resolve()
+    names = sorted({p.parent.name for p in runs(reports)})
+    raise UsageError(
+        f"no run {run}",
+        where=str(reports),
+        available=names,
+        hint=nearest(run, names) or "see keras-audit list",
+    )
