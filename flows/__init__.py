@@ -1,0 +1,1 @@
+"""What runs, in what order: flows, deployments, the command line. No mathematics."""

@@ -1,0 +1,221 @@
+"""The command line: `keras-audit run | check | list | show | schema | serve`.
+
+Exit codes are the contract's (see tasks/errors.py). Errors are one line on stderr; `--debug` adds the traceback.
+Whatever is heavy is imported by the command that needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.exceptions import TyperException
+
+from tasks.errors import AuditError, UsageError
+
+app = typer.Typer(
+    name="keras-audit",
+    help="Audit Keras models: explain them, compare groups, judge a policy, and write a report that can be checked.",
+    epilog="--debug with any command adds the traceback to an error.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Config = Annotated[Path, typer.Argument(help="The audit's YAML file.", show_default=False)]
+Settings = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config, as explain.rows=200."),
+]
+Reports = Annotated[Path, typer.Option("--reports", metavar="DIR", help="Folder that reports are written under.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON alone on stdout; everything else on stderr.")]
+
+
+@app.command()
+def run(config: Config, settings: Settings = [], reports: Reports = Path("reports"), as_json: Json = False) -> None:  # noqa: B006
+    """Run one audit: progress while it runs, then verdict and path of the report."""
+    from flows import terminal
+    from flows.local import run_audit
+
+    out = terminal.console()
+    # Libraries print where they like; stdout is kept for the answer.
+    with _stdout_kept(), terminal.progress(out) as report:
+        outcome = run_audit(str(config), settings, reports, report, debug=_debug())
+    terminal.closing(out, outcome)
+    if as_json:
+        print((Path(outcome.folder) / "summary.json").read_text(encoding="utf-8"), end="")
+    raise typer.Exit(outcome.exit_code)
+
+
+@app.command()
+def check(config: Config, settings: Settings = [], as_json: Json = False) -> None:  # noqa: B006
+    """Validate config, data and model; run nothing."""
+    from flows.prefect_api import quiet_environment
+
+    quiet_environment()
+    from flows.check import check_audit
+
+    with _stdout_kept():
+        found = check_audit(str(config), settings)
+    if as_json:
+        print(json.dumps(found.as_json(), ensure_ascii=False))
+    else:
+        found.show()
+    raise typer.Exit(found.exit_code)
+
+
+@app.command("list")
+def list_runs(reports: Reports = Path("reports"), as_json: Json = False) -> None:
+    """List the runs under the reports folder."""
+    from tasks.persist.publish import runs
+
+    found = [(folder, _summary(folder)) for folder in runs(reports)]
+    if as_json:
+        keys = ("report_id", "verdict", "generated_at")
+        print(json.dumps([{"run": f"{f.parent.name}/{f.name}", **{k: s.get(k) for k in keys}} for f, s in found]))
+    elif found:
+        from rich.console import Console
+
+        from flows.terminal import runs_table
+
+        Console(highlight=False).print(runs_table(found))
+    else:
+        print(f"no runs under {reports}; start one with: keras-audit run CONFIG")
+
+
+@app.command()
+def show(
+    run: Annotated[str, typer.Argument(help="A folder, name/run-id, or name (its latest).", show_default=False)],
+    reports: Reports = Path("reports"),
+    as_json: Json = False,
+) -> None:
+    """Show a run: verdict, policy checks, findings and the report's path."""
+    from tasks.persist.publish import find_run
+
+    folder = find_run(reports, run)
+    if as_json:
+        print((folder / "summary.json").read_text(encoding="utf-8"), end="")
+        return
+    from flows.run import Outcome
+    from flows.terminal import closing, console
+
+    closing(console(), Outcome.of_summary(folder, _summary(folder)))
+
+
+@app.command()
+def schema(
+    which: Annotated[Literal["config", "summary"], typer.Argument(help="config or summary")] = "config",
+) -> None:
+    """Print a JSON Schema: of the config, or of summary.json."""
+    if which == "config":
+        from configs.schema import AuditConfig
+
+        value: Any = AuditConfig.model_json_schema()
+    else:
+        from tasks.report import summary_schema
+
+        value = summary_schema()
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+@app.command()
+def serve(
+    configs: Annotated[
+        list[Path] | None, typer.Argument(help="Audits to serve; default: every YAML in configs/.")
+    ] = None,
+    reports: Reports = Path("reports"),
+) -> None:
+    """Serve audits: Prefect's server and UI on loopback, a deployment with its schedule for each config."""
+    from flows.prefect_api import quiet_environment
+
+    quiet_environment()
+    from flows.serve import serve_audits
+
+    serve_audits(configs or sorted(Path("configs").glob("*.y*ml")), reports)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: runs a command and exits with the contract's codes."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" in given:
+        given = [word for word in given if word != "--debug"]
+        os.environ["KERAS_AUDIT_DEBUG"] = "1"
+    sys.exit(_run(given))
+
+
+def _run(given: list[str]) -> int:
+    try:
+        code = app(given or ["--help"], standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except AuditError as error:
+        return _told(error, given)
+    except TyperException as error:
+        said = error.format_message() if hasattr(error, "format_message") else str(error)
+        return _told(UsageError(said.rstrip("."), hint="see keras-audit --help"), given)
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except BrokenPipeError:  # the reader of a pipe has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  # the last stop; a defect of ours
+        trace = _kept_traceback()
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        crash = AuditError(f"keras-audit failed: {text}", hint=f"the traceback lies in {trace}", code="defect")
+        return _told(crash, given)
+
+
+def _told(error: AuditError, given: Sequence[str]) -> int:
+    """Says an error: one line for people on stderr, JSON for programs on stdout."""
+    if _debug():
+        traceback.print_exc()
+    print(f"error: {error}", file=sys.stderr)
+    if "--json" in given:
+        keys = ("code", "what", "where", "hint", "exit_code")
+        told = {"message": str(error), **{key: getattr(error, key) for key in keys}}
+        print(json.dumps({"error": told}, ensure_ascii=False))
+    return error.exit_code
+
+
+def _debug() -> bool:
+    return os.environ.get("KERAS_AUDIT_DEBUG") == "1"
+
+
+def _kept_traceback() -> str:
+    with tempfile.NamedTemporaryFile("w", prefix="keras-audit-", suffix=".txt", delete=False) as stream:
+        traceback.print_exc(file=stream)
+        return stream.name
+
+
+@contextmanager
+def _stdout_kept() -> Iterator[None]:
+    """Sends whatever is printed to stdout, by C libraries too, to stderr for the length of a block."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _summary(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            "summary.json cannot be read", where=str(folder), hint="the run was changed by hand"
+        ) from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The end of an audit: verdict, report, manifest, publication."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import yaml
+
+from flows.run import Ledger, Outcome, Run
+from tasks.contracts import AuditVerdict, Done
+from tasks.persist.manifest import canonical, write_manifest
+from tasks.persist.publish import publish
+
+_LIBRARIES = (
+    "keras-audit", "tensorflow", "keras", "shap", "lime", "eli5", "fairlearn", "great-expectations",
+    "prefect", "scikit-learn", "pandas", "pyarrow", "numpy",
+)  # fmt: skip
+
+
+def finish(run: Run, ledger: Ledger) -> Outcome:
+    """Writes report and manifest, and gives the run its final name.
+
+    Raises:
+        StorageError: a file cannot be written; nothing is published.
+    """
+    from tasks.explain import join_importance
+    from tasks.report import RunRecord, write_report
+
+    config, workspace = run.config, run.workspace
+    verdict = verdict_of(ledger)
+    environment = {"python": platform.python_version(), "system": platform.system(), **_versions()}
+    run.watch_for("write the report").advance(0)
+    join_importance(workspace, ledger.done("explain/"))
+    resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    workspace.write_bytes("config.yaml", resolved.encode())
+    record = RunRecord(
+        run_id=workspace.run_id,
+        started=ledger.started.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        verdict=verdict,
+        results=tuple(ledger.results.values()),
+        environment={**environment, "machine": platform.machine(), "cores": os.cpu_count() or 1},
+        seed=config.explain.seed,
+        flow_run=_flow_run(),
+    )
+    ledger.enter(write_report(config, workspace, record))
+    checks = ledger.fact("policy", "checks", [])
+    write_manifest(
+        workspace,
+        verdict=verdict,
+        inputs=_inputs(run, ledger),
+        checks=_by_result(checks),
+        environment=environment,
+    )
+    folder = publish(workspace)
+    return Outcome(
+        name=config.name,
+        run_id=workspace.run_id,
+        folder=str(folder),
+        verdict=verdict,
+        missing=tuple(f"{f.stage}: {f.reason}" for f in ledger.failed) if verdict == "incomplete" else (),
+        checks=tuple(checks),
+        reasons=tuple(ledger.fact("validate", "reasons", ()))
+        or tuple(f.reason for f in ledger.failed if f.exit_code == 3),
+    )
+
+
+def verdict_of(ledger: Ledger) -> AuditVerdict:
+    """Refused before incomplete, incomplete before the policy's verdict."""
+    if ledger.fact("validate", "refused") or any(f.exit_code == 3 for f in ledger.failed):
+        return "refused"
+    if ledger.failed:
+        return "incomplete"
+    return ledger.fact("policy", "verdict", "incomplete")
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout that was never installed
+            found[name] = "unknown"
+    return found
+
+
+def _flow_run() -> Mapping[str, str]:
+    from prefect.runtime import flow_run
+
+    return {"id": flow_run.id or "", "name": flow_run.name or ""}
+
+
+def _inputs(run: Run, ledger: Ledger) -> list[tuple[str, str]]:
+    """(name, SHA-256) of whatever the audit read."""
+    model = ledger.results.get("load_model")
+    data = ledger.results.get("load_data")
+    found: list[tuple[str, str | None]] = []
+    if isinstance(model, Done):
+        found += [
+            ("model", model.facts.get("sha256")),
+            ("preprocessor", model.facts.get("preprocessor_sha256")),
+        ]
+    if isinstance(data, Done):
+        found += [(key, (data.facts.get(key) or {}).get("sha256")) for key in ("data", "reference")]
+    for name, part in (("config", run.config), ("policy", run.config.policy)):
+        found.append((name, _digest_of(part)))
+    return [(name, digest) for name, digest in found if digest]
+
+
+def _digest_of(part: Any) -> str:
+    """Digest of a part of the config, by its values rather than by how it was written down."""
+    values = (
+        [check.model_dump(mode="json") for check in part] if isinstance(part, list) else part.model_dump(mode="json")
+    )
+    # Canonical JSON has no floats here; their shortest text stands for them.
+    return hashlib.sha256(canonical(_texts(values))).hexdigest()
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _texts(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_texts(v) for v in value]
+    return repr(value) if isinstance(value, float) else value
+
+
+def _by_result(checks: Any) -> dict[str, list[str]]:
+    named: dict[str, list[str]] = {"passedTests": [], "warnedTests": [], "failedTests": []}
+    keys = {"satisfied": "passedTests", "not_satisfied": "failedTests"}
+    for check in checks:
+        place = check["metric"] + (f" on {check['attribute']}" if check.get("attribute") else "")
+        named[keys.get(check["verdict"], "warnedTests")].append(place)
+    return named

@@ -1,0 +1,109 @@
+"""An audit in this process: the way from the command line into the flow, and out of it again."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from flows.prefect_api import prefect_api, quiet_environment
+from flows.run import Outcome, watched
+from tasks.errors import Incomplete, Stopped
+from tasks.watch import Report, Watch
+
+#: seconds that a stopped audit may take to end by itself; then the process ends, whatever it waits for
+GRACE = 4.0
+_HEAVY = ("tensorflow", "sklearn.compose", "great_expectations")
+
+
+def run_audit(config: str, settings: Sequence[str], reports: Path, report: Report, *, debug: bool = False) -> Outcome:
+    """Runs one audit and waits for it.
+
+    Raises:
+        AuditError: with the exit code that says how it ended.
+    """
+    quiet_environment()
+    if not debug:
+        os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # failures are told in the report and below
+    from flows.preflight import checked_config
+
+    checked_config(config, settings)  # a wrong config is told before anything heavy starts
+    watch = Watch(report=report)
+    with _interruptible(watch), prefect_api() as api:
+        _import_heavy(watch)
+        api.wait()
+        from flows.audit import audit
+
+        with watched(watch):
+            state = audit(config=config, settings=list(settings), reports=str(reports), return_state=True)
+        return _outcome(state, watch)
+
+
+def _import_heavy(watch: Watch) -> None:
+    """Imports in the main thread what the steps will ask for, while Prefect's server starts beside it."""
+    starting = watch.for_task("start")
+    starting.expect(len(_HEAVY))
+    for name in _HEAVY:
+        importlib.import_module(name)
+        starting.advance()
+
+
+def _outcome(state: Any, watch: Watch) -> Outcome:
+    value = state.result(raise_on_failure=False)
+    if isinstance(value, Outcome):
+        return value
+    if watch.stop.is_set():
+        raise Stopped("stopped by the user") from (value if isinstance(value, BaseException) else None)
+    if isinstance(value, BaseException):
+        raise value
+    raise Incomplete(f"the flow ended as {state.name}", hint="start the audit again", code="crashed")
+
+
+@contextmanager
+def _interruptible(watch: Watch) -> Iterator[None]:
+    """The first Ctrl-C sets the stop flag, the second kills; what does not end within GRACE is ended."""
+    if threading.current_thread() is not threading.main_thread():  # pragma: no cover - signals need the main thread
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if watch.stop.is_set():
+            _leave(watch)
+        watch.stop.set()
+        print("stopping; press Ctrl-C again to end at once", file=sys.stderr)  # noqa: T201
+        threading.Thread(target=_end_soon, args=(watch, ended), daemon=True).start()
+
+    ended = threading.Event()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        ended.set()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_soon(watch: Watch, ended: threading.Event) -> None:
+    if not ended.wait(GRACE):
+        _leave(watch)
+
+
+def _leave(watch: Watch) -> None:
+    """Ends the process now, with nothing half-made left behind: neither a run nor Prefect's server."""
+    import shutil
+
+    from prefect.server.api.server import SubprocessASGIServer
+
+    for server in list(SubprocessASGIServer._instances.values()):
+        if server.server_process:
+            server.server_process.kill()
+    for partial in watch.unfinished:
+        shutil.rmtree(partial, ignore_errors=True)
+    os._exit(Stopped.exit_code)

@@ -1,0 +1,40 @@
+"""How far a step is, as a progress artifact in Prefect's UI beside whatever else listens to the watch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from uuid import UUID
+
+from tasks.watch import Watch
+
+_EVERY = 2.0  # seconds between two updates: each is a call to the API
+
+
+@contextmanager
+def shown_in_prefect(watch: Watch) -> Iterator[Watch]:
+    """The same watch, whose progress also moves a bar in the task run's artifacts."""
+    from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+    artifact: UUID | None = None
+    last = time.monotonic()
+    listener = watch.report
+
+    def report(task: str, done: int, total: int | None) -> None:
+        nonlocal artifact, last
+        listener(task, done, total)
+        now = time.monotonic()
+        if not total or now - last < _EVERY:
+            return
+        last = now
+        percent = min(100.0, 100.0 * done / total)
+        if artifact is None:
+            artifact = create_progress_artifact(percent, description=task)  # type: ignore[assignment]
+        else:
+            update_progress_artifact(artifact, progress=percent)
+
+    yield replace(watch, report=report)
+    if artifact is not None:
+        update_progress_artifact(artifact, progress=100.0)

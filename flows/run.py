@@ -1,0 +1,102 @@
+"""One run of an audit: what every step is given, and what the flow hands back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from configs.schema import AuditConfig
+from tasks.contracts import AuditVerdict, Done, Failed, NotApplicable, StageResult
+from tasks.persist import Workspace
+from tasks.watch import Watch
+
+#: exit code of a finished audit by its verdict
+EXIT_CODES: dict[AuditVerdict, int] = {
+    "satisfied": 0,
+    "not_satisfied": 1,
+    "inconclusive": 1,
+    "refused": 3,
+    "incomplete": 4,
+}
+
+#: the watch that the caller of the flow listens to: the command line sets it; elsewhere it is a silent one
+WATCH: ContextVar[Watch | None] = ContextVar("keras_audit_watch", default=None)
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[None]:
+    """Runs a block under a watch; Prefect copies the context into its threads."""
+    token = WATCH.set(watch)
+    try:
+        yield
+    finally:
+        WATCH.reset(token)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every step of one audit is given."""
+
+    config: AuditConfig
+    workspace: Workspace
+    watch: Watch
+
+    def watch_for(self, task: str) -> Watch:
+        return self.watch.for_task(task, seconds=self.config.run.deadline)
+
+
+@dataclass
+class Ledger:
+    """The results of the steps, in the order they were planned. Whatever was planned has its line here."""
+
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    results: dict[str, StageResult] = field(default_factory=dict)
+
+    def enter(self, result: StageResult) -> StageResult:
+        self.results[result.stage] = result
+        return result
+
+    def not_reached(self, stage: str, because: str) -> None:
+        self.enter(Failed(stage, "not_reached", f"not reached: {because}"))
+
+    def done(self, prefix: str = "") -> list[Done]:
+        return [r for name, r in self.results.items() if isinstance(r, Done) and name.startswith(prefix)]
+
+    @property
+    def failed(self) -> list[Failed]:
+        return [r for r in self.results.values() if isinstance(r, Failed)]
+
+    @property
+    def not_applicable(self) -> list[NotApplicable]:
+        return [r for r in self.results.values() if isinstance(r, NotApplicable)]
+
+    def fact(self, stage: str, key: str, default: Any = None) -> Any:
+        """A fact of a finished step, or the default where the step did not finish."""
+        result = self.results.get(stage)
+        return result.facts.get(key, default) if isinstance(result, Done) else default
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the flow hands back: where the run lies, and what it says. JSON-able."""
+
+    name: str
+    run_id: str
+    folder: str
+    verdict: AuditVerdict
+    missing: tuple[str, ...] = ()  # a sentence each: what was planned and is not there
+    checks: tuple[dict[str, Any], ...] = ()  # the policy's, as in summary.json
+    reasons: tuple[str, ...] = ()  # why the data was refused
+
+    @property
+    def exit_code(self) -> int:
+        return EXIT_CODES[self.verdict]
+
+    @property
+    def report(self) -> Path:
+        return Path(self.folder) / "report.html"

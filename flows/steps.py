@@ -1,0 +1,143 @@
+"""The steps of an audit as Prefect tasks: thin skins over the plain functions of `tasks/`.
+
+A step is what a person would retry, see or resume. It is handed a `Run` and hands back a `StageResult`; tables go
+through the run's folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from prefect import State, Task, task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+from prefect.states import Completed
+
+from flows.progress import shown_in_prefect
+from flows.run import Run
+from tasks.contracts import Done, Failed, NotApplicable, StageResult
+from tasks.errors import AuditError, Incomplete, StorageError, UsageError
+from tasks.watch import Watch
+
+
+def _worth_a_retry(task: Any, task_run: Any, state: State[Any]) -> bool:
+    """A file system or a network may come back; a wrong config, or a user who stopped, does not."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+
+
+def _step(name: str, tag: str, **options: Any) -> Callable[[Callable[..., Any]], Task[..., Any]]:
+    """A Prefect task without Prefect's own cache and result store: its results are the run folder's."""
+    defaults = {"name": name, "tags": ["keras-audit", tag], "cache_policy": NO_CACHE, "persist_result": False}
+    return task(**{**defaults, **options})  # type: ignore[call-overload,no-any-return]
+
+
+def _timed(watch: Watch, work: Callable[[Watch], StageResult]) -> StageResult | State[Any]:
+    """Runs the work under its watch, puts its seconds into its result, and names the state of what does not apply."""
+    started = time.monotonic()
+    with shown_in_prefect(watch) as shown:
+        result = work(shown)
+    watch.finish()
+    if isinstance(result, NotApplicable):
+        return Completed(name="NotApplicable", message=result.reason, data=result)
+    return replace(result, seconds=round(time.monotonic() - started, 3))
+
+
+@_step("load model", "load", task_run_name="load model {run.config.model.path}")
+def load_model(run: Run) -> Any:
+    from tasks.load import load_model
+
+    return _timed(run.watch_for("load model"), lambda watch: load_model(run.config, watch))
+
+
+@_step(
+    "load data", "load", task_run_name="load data {run.config.data.path}",
+    retries=2, retry_delay_seconds=2, retry_condition_fn=_worth_a_retry,
+)  # fmt: skip
+def load_data(run: Run) -> Any:
+    from tasks.load import load_data
+
+    return _timed(run.watch_for("load data"), lambda watch: load_data(run.config, watch))
+
+
+@_step("validate data", "validate")
+def validate(run: Run) -> Any:
+    from tasks.validate import validate
+
+    return _timed(run.watch_for("validate data"), lambda watch: validate(run.config, run.workspace, watch))
+
+
+@_step("predict every row", "predict")
+def predict(run: Run) -> Any:
+    from tasks.predict import predict
+
+    return _timed(run.watch_for("predict every row"), lambda watch: predict(run.config, run.workspace, watch))
+
+
+@_step("explain", "explain", task_run_name="explain with {technique}")
+def explain(run: Run, technique: str) -> Any:
+    from tasks.explain import explain
+
+    watch = run.watch_for(f"explain with {technique}")
+    return _timed(watch, lambda watch: explain(technique, run.config, run.workspace, watch))
+
+
+@_step("compare groups", "bias")
+def measure_bias(run: Run) -> Any:
+    from tasks.bias import measure_bias
+
+    return _timed(run.watch_for("compare groups"), lambda watch: measure_bias(run.config, run.workspace, watch))
+
+
+@_step("measure drift", "drift")
+def measure_drift(run: Run) -> Any:
+    from tasks.drift import measure_drift
+
+    return _timed(run.watch_for("measure drift"), lambda watch: measure_drift(run.config, run.workspace, watch))
+
+
+@_step("compare techniques", "agreement")
+def compare_techniques(run: Run, explained: Sequence[Done]) -> Any:
+    from tasks.agreement import compare_techniques
+
+    return _timed(
+        run.watch_for("compare techniques"),
+        lambda watch: compare_techniques(run.config, run.workspace, watch, explained=explained),
+    )
+
+
+@_step("judge the policy", "policy")
+def judge(run: Run) -> Any:
+    from tasks.policy import judge
+
+    return _timed(run.watch_for("judge the policy"), lambda watch: judge(run.config, run.workspace))
+
+
+def result_of(stage: str, future: PrefectFuture[Any]) -> StageResult:
+    """What a step came to. A failure of the step is a result too; an error that ends the audit is raised.
+
+    Prefect lets a flow end Completed when nobody asks a failed future, so every future passes through here.
+
+    Raises:
+        UsageError: the config or the model cannot be used: there is nothing to audit.
+        AuditError: the user stopped the audit.
+        StorageError: nothing more can be written.
+    """
+    future.wait()
+    value = future.result(raise_on_failure=False)
+    if isinstance(value, Done | NotApplicable | Failed):
+        return value
+    if isinstance(value, UsageError | StorageError) or (isinstance(value, AuditError) and value.exit_code == 130):
+        raise value
+    if isinstance(value, AuditError):
+        return Failed(stage, value.code, str(value), exit_code=value.exit_code)
+    if isinstance(value, MemoryError):
+        return Failed(stage, "memory", "memory ran out; explain fewer rows, or run.workers: 1")
+    if isinstance(value, Exception):
+        reason = " ".join(f"{type(value).__name__}: {value}".split())[:500]
+        return Failed(stage, "unexpected", reason)
+    state = future.state
+    raise Incomplete(f"{stage} ended as {state.name}", hint="start the audit again", code="crashed")
