@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 from flows.run import Outcome
@@ -12,9 +13,19 @@ _ROWS = 200  # Prefect's UI is no table viewer
 
 
 def publish_artifacts(outcome: Outcome) -> None:
-    """The summary (Markdown), the policy's checks and the disparities (tables), under keys of the audit's name."""
-    from pathlib import Path
+    """The summary (Markdown), the policy's checks and the disparities (tables), under keys of the audit's name.
 
+    The run is published by now: an API that does not answer costs the previews, not the audit.
+    """
+    from prefect.logging import get_run_logger
+
+    try:
+        _publish(outcome)
+    except Exception as error:  # noqa: BLE001  # whatever Prefect's client raises
+        get_run_logger().warning("no artifacts in Prefect: %s", error)
+
+
+def _publish(outcome: Outcome) -> None:
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     key = re.sub(r"[^a-z0-9]+", "-", outcome.name.lower()).strip("-") or "audit"
@@ -43,7 +54,7 @@ def _checked(check: dict[str, Any]) -> dict[str, Any]:
     return {key: _plain(check.get(key)) for key in keys}
 
 
-def _preview(path: Any) -> list[dict[str, Any]]:
+def _preview(path: Path) -> list[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     columns = [

@@ -9,12 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
+from prefect import Task, flow
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Completed
 from prefect.states import Failed as FailedState
-from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
+from configs.schema import AuditConfig
 from flows import steps
 from flows.artifacts import publish_artifacts
 from flows.finish import finish
@@ -25,7 +27,10 @@ from tasks.errors import Stopped
 from tasks.persist.publish import begin, discard, new_run_id
 from tasks.watch import Watch
 
-TASKS_AT_ONCE = 4
+Runner = TaskRunner[PrefectFuture[Any]]
+
+#: tasks at a time, unless the config says otherwise
+WORKERS = 4
 
 
 def _run_name() -> str:
@@ -36,7 +41,6 @@ def _run_name() -> str:
 @flow(
     name="audit",
     flow_run_name=_run_name,
-    task_runner=ThreadPoolTaskRunner(max_workers=TASKS_AT_ONCE),
     persist_result=False,
     validate_parameters=True,
 )
@@ -53,7 +57,8 @@ def audit(config: str, settings: list[str] | None = None, reports: str = "report
     run = Run(checked, begin(Path(reports), checked.name, new_run_id()), watch)
     watch.unfinished.append(run.workspace.folder)
     try:
-        ledger = examine(run)
+        with task_runner(checked) as runner:
+            ledger = examine(run, runner)
         outcome = finish(run, ledger)
     except BaseException as error:
         discard(run.workspace)
@@ -64,32 +69,40 @@ def audit(config: str, settings: list[str] | None = None, reports: str = "report
     return _state(outcome)
 
 
-def examine(run: Run) -> Ledger:
+def task_runner(config: AuditConfig) -> Runner:
+    """Where the tasks of an audit run: threads that share one model in memory."""
+    return ThreadPoolTaskRunner(max_workers=config.run.workers or WORKERS)
+
+
+def examine(run: Run, runner: Runner) -> Ledger:
     """Every step up to the verdict. What was planned ends up in the ledger, done or not."""
     ledger = Ledger()
 
-    model, data = steps.load_model.submit(run), steps.load_data.submit(run)
+    def start(step: Task[..., Any], **parameters: Any) -> PrefectFuture[Any]:
+        return runner.submit(step, parameters={"run": run, **parameters})
+
+    model, data = start(steps.load_model), start(steps.load_data)
     ledger.enter(steps.result_of("load_model", model))
     ledger.enter(steps.result_of("load_data", data))
     if not ledger.failed:
-        ledger.enter(steps.result_of("validate", steps.validate.submit(run)))
+        ledger.enter(steps.result_of("validate", start(steps.validate)))
     if ledger.failed or ledger.fact("validate", "refused"):
         return _unreached(run, ledger, "the data was refused")
 
-    ledger.enter(steps.result_of("predict", steps.predict.submit(run)))
+    ledger.enter(steps.result_of("predict", start(steps.predict)))
     if ledger.failed:
         return _unreached(run, ledger, "the predictions failed")
 
-    techniques = {f"explain/{name}": steps.explain.submit(run, name) for name in _techniques(run)}
-    bias, drift = steps.measure_bias.submit(run), steps.measure_drift.submit(run)
+    techniques = {f"explain/{name}": start(steps.explain, technique=name) for name in _techniques(run)}
+    bias, drift = start(steps.measure_bias), start(steps.measure_drift)
     explained = [ledger.enter(steps.result_of(stage, future)) for stage, future in techniques.items()]
     ledger.enter(steps.result_of("bias", bias))
     ledger.enter(steps.result_of("drift", drift))
 
-    explained = [result for result in explained if isinstance(result, Done)]
-    ledger.enter(steps.result_of("agreement", steps.compare_techniques.submit(run, explained)))
+    tables = [result for result in explained if isinstance(result, Done)]
+    ledger.enter(steps.result_of("agreement", start(steps.compare_techniques, explained=tables)))
     if isinstance(ledger.results["bias"], Done):
-        ledger.enter(steps.result_of("policy", steps.judge.submit(run)))
+        ledger.enter(steps.result_of("policy", start(steps.judge)))
     else:
         ledger.not_reached("policy", "the comparison of groups failed")
     return ledger

@@ -35,7 +35,8 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
     config, workspace = run.config, run.workspace
     verdict = verdict_of(ledger)
     environment = {"python": platform.python_version(), "system": platform.system(), **_versions()}
-    run.watch_for("write the report").advance(0)
+    writing = run.watch.for_task("write the report")  # no deadline: an audit that ran into one is reported too
+    writing.advance(0)
     join_importance(workspace, ledger.done("explain/"))
     resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     workspace.write_bytes("config.yaml", resolved.encode())
@@ -59,6 +60,7 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
         environment=environment,
     )
     folder = publish(workspace)
+    writing.finish()
     return Outcome(
         name=config.name,
         run_id=workspace.run_id,
