@@ -6,20 +6,47 @@ loader's. Unknown keys are errors everywhere but where a block says otherwise.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 #: joins the keys of a crossing, as in a policy on `sex × race`
 CROSSING = " × "
 
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
+_DIGEST = r"^[0-9a-f]{64}$"
+_EXPECTATION = r"^expect_[a-z0-9_]+$"
+_CRON = r"^\s*(@[a-z]+|\S+(\s+\S+){4,5})\s*$"
+#: what a pattern asks for; an error says this
+PATTERNS = {
+    _NAME: "up to 80 letters, digits, dots, dashes and underscores, with a letter or digit first",
+    _DIGEST: "64 hex digits in lower case",
+    _EXPECTATION: "a Great Expectations type such as expect_column_values_to_be_between",
+    _CRON: 'five fields of cron such as "0 6 * * 1"',
+}
+
+
+def _no_flag(value: Any) -> Any:
+    # Python takes True for 1, so `rows: true` would explain a single row.
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_type", "Input should be a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_flag)]
+Real = Annotated[float, BeforeValidator(_no_flag)]
 #: a value as it may stand in a data column
 Scalar = bool | int | float | str
-Probability = Annotated[float, Field(ge=0, le=1)]
-Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+#: one class of the target, or several
+Classes = Scalar | Annotated[list[Scalar], Field(min_length=1)]
+Probability = Annotated[Real, Field(ge=0, le=1)]
+Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
 #: a folder under reports/: nothing that a file system or a link could read in another way
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+Name = Annotated[str, StringConstraints(pattern=_NAME)]
 
 
 class Block(BaseModel):
@@ -29,21 +56,23 @@ class Block(BaseModel):
 
 
 class ImageConfig(Block):
-    scale: float = Field(1.0, gt=0, description="Pixels come as 0–255 float32 times this.")
+    scale: Real = Field(default=1.0, gt=0, description="Pixels come as 0–255 float32 times this.")
 
 
 class ModelConfig(Block):
     path: str = Field(min_length=1, description="A model file, or a folder of version folders (1/, 2/, …).")
-    version: Literal["latest"] | Annotated[int, Field(ge=0)] = Field("latest", description="latest, or a number.")
-    sha256: Digest | None = Field(None, description="Pin: a model file with another digest is refused.")
+    version: Literal["latest"] | Annotated[Whole, Field(ge=0)] = Field(
+        default="latest", description="latest, or a number."
+    )
+    sha256: Digest | None = Field(default=None, description="Pin: a model file with another digest is refused.")
     task: Literal["binary", "multiclass", "regression"]
     classes: list[Scalar] | None = Field(
-        None, description="Of the outputs, in order; binary with one output: [negative, positive]."
+        default=None, description="Of the outputs, in order; binary with one output: [negative, positive]."
     )
     preprocessor: str | None = Field(
-        None, description="module:function or a skops file; default: preprocessor.skops beside the model."
+        default=None, description="module:function or a skops file; default: preprocessor.skops beside the model."
     )
-    trusted_types: list[str] = Field([], description="skops types beyond the standard ones that may be loaded.")
+    trusted_types: list[str] = Field(default=[], description="skops types beyond the standard ones that may be loaded.")
     inputs: Literal["auto", "matrix", "named", "image"] = "auto"
     image: ImageConfig = ImageConfig()
 
@@ -63,17 +92,17 @@ class ModelConfig(Block):
 
 class TargetConfig(Block):
     column: str = Field(min_length=1)
-    favorable: Scalar | list[Scalar] | None = Field(
-        None, description="The outcome that people want; selection rate and impact ratio count it."
+    favorable: Classes | None = Field(
+        default=None, description="The outcome that people want; selection rate and impact ratio count it."
     )
-    positive: Scalar | list[Scalar] | None = Field(
-        None, description="What TPR, FPR and precision count as positive; default: the favourable outcome."
+    positive: Classes | None = Field(
+        default=None, description="What TPR, FPR and precision count as positive; default: the favourable outcome."
     )
 
 
 class SensitiveConfig(Block):
     column: str = Field(min_length=1)
-    bins: list[float] | None = Field(None, min_length=1, description="Inner edges; bins are closed on the left.")
+    bins: list[Real] | None = Field(default=None, min_length=1, description="Inner edges; bins are closed on the left.")
 
     @model_validator(mode="after")
     def _edges_rise(self) -> SensitiveConfig:
@@ -87,7 +116,7 @@ class Expectation(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    type: str = Field(pattern=r"^expect_[a-z0-9_]+$")
+    type: str = Field(pattern=_EXPECTATION)
     severity: Literal["critical", "warning", "info"] = "critical"
 
     @property
@@ -97,11 +126,13 @@ class Expectation(BaseModel):
 
 class DataConfig(Block):
     path: str = Field(min_length=1, description="Parquet, CSV or Arrow; a path or any fsspec URL.")
-    reference: str | None = Field(None, min_length=1, description="Training data: background rows, drift baseline.")
+    reference: str | None = Field(
+        default=None, min_length=1, description="Training data: background rows, drift baseline."
+    )
     target: TargetConfig
     id: str | None = None
-    features: list[str] | None = Field(None, min_length=1)
-    image: str | None = Field(None, description="Column of encoded images or of paths, for image models.")
+    features: list[str] | None = Field(default=None, min_length=1)
+    image: str | None = Field(default=None, description="Column of encoded images or of paths, for image models.")
     sensitive: dict[str, SensitiveConfig] = {}
     intersections: list[Annotated[list[str], Field(min_length=2)]] = []
     weight: str | None = None
@@ -119,9 +150,10 @@ class DataConfig(Block):
                 raise ValueError(f"intersections: {', '.join(unknown)} is not under sensitive; available: {known}")
             if len(set(crossing)) != len(crossing):
                 raise ValueError(f"intersections: {CROSSING.join(crossing)} names an attribute twice")
-        for label, names in (("features", self.features or []),):
-            if len(set(names)) != len(names):
-                raise ValueError(f"{label}: a column is named twice")
+            if self.intersections.count(crossing) > 1:
+                raise ValueError(f"intersections: {CROSSING.join(crossing)} is given twice")
+        if self.features and len(set(self.features)) != len(self.features):
+            raise ValueError("features: a column is named twice")
         return self
 
     @property
@@ -131,14 +163,14 @@ class DataConfig(Block):
 
 
 class ExplainConfig(Block):
-    rows: Literal["all"] | Annotated[int, Field(gt=0)] = 1000
-    background: Annotated[int, Field(gt=0, le=10_000)] = 100
+    rows: Literal["all"] | Annotated[Whole, Field(gt=0)] = 1000
+    background: Annotated[Whole, Field(gt=0, le=10_000)] = 100
     output: Literal["probability", "margin"] = "probability"
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**32)] = 0
     techniques: dict[str, dict[str, Any]] | None = Field(
-        None, description="Technique → its settings; absent: all that fit the model."
+        default=None, description="Technique → its settings; absent: all that fit the model."
     )
-    outputs: Literal["auto", "all"] | list[Scalar] = "auto"
+    outputs: Literal["auto", "all"] | Annotated[list[Scalar], Field(min_length=1)] = "auto"
 
     @model_validator(mode="before")
     @classmethod
@@ -149,38 +181,40 @@ class ExplainConfig(Block):
         return data
 
 
-_COMPARISON = re.compile(r"^\s*(>=|<=|>|<)\s*([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\s*$")
+_COMPARISON = re.compile(r"\s*(>=|<=|>|<)\s*([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*")
 
 
 class DecisionConfig(Block):
     """How scores become decisions: a threshold (binary), the top k, or a column that recorded them."""
 
     threshold: Probability | None = None
-    top_k: Annotated[int, Field(gt=0)] | None = None
+    top_k: Annotated[Whole, Field(gt=0)] | None = None
     column: str | None = None
-    favorable_when: str | None = Field(None, description='Regression only: which values are favourable, as ">= 3.5".')
+    favorable_when: str | None = Field(
+        default=None, description='Regression only: which values are favourable, as ">= 3.5".'
+    )
 
     @model_validator(mode="after")
     def _one_rule(self) -> DecisionConfig:
         given = [k for k in ("threshold", "top_k", "column", "favorable_when") if getattr(self, k) is not None]
         if len(given) > 1:
             raise ValueError(f"give one of threshold, top_k, column, favorable_when, not {' and '.join(given)}")
-        if self.favorable_when is not None and not _COMPARISON.match(self.favorable_when):
+        if self.favorable_when is not None and not (self.comparison and math.isfinite(self.comparison[1])):
             raise ValueError(f'favorable_when: {self.favorable_when!r} is not a comparison such as ">= 3.5"')
         return self
 
     @property
     def comparison(self) -> tuple[str, float] | None:
         """favorable_when as (operator, number)."""
-        match = _COMPARISON.match(self.favorable_when or "")
+        match = _COMPARISON.fullmatch(self.favorable_when or "")
         return (match[1], float(match[2])) if match else None
 
 
 class BiasConfig(Block):
     decision: DecisionConfig = DecisionConfig()
-    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    resamples: Annotated[int, Field(ge=0, le=1_000_000)] = 2000
-    min_group_size: Annotated[int, Field(ge=1)] = 30
+    confidence: Annotated[Real, Field(gt=0.5, lt=1)] = 0.95
+    resamples: Annotated[Whole, Field(ge=0, le=1_000_000)] = 2000
+    min_group_size: Annotated[Whole, Field(ge=1)] = 30
 
 
 class PolicyCheck(Block):
@@ -189,8 +223,8 @@ class PolicyCheck(Block):
     metric: str = Field(min_length=1)
     attribute: str | None = None
     group: str | None = None
-    min: float | None = None
-    max: float | None = None
+    min: Real | None = None
+    max: Real | None = None
     severity: Literal["critical", "warning", "info"] = "critical"
     confidence: Literal["point", "interval"] = "point"
 
@@ -206,7 +240,7 @@ class PolicyCheck(Block):
 
 
 class RowsShown(Block):
-    show: Annotated[int, Field(ge=0, le=50)] = 3
+    show: Annotated[Whole, Field(ge=0, le=50)] = 3
     redact: list[str] = []
 
 
@@ -214,25 +248,37 @@ class ReportConfig(Block):
     regulations: list[str] = []
     formats: list[Literal["html", "pdf", "json", "markdown"]] = ["html", "pdf", "json", "markdown"]
     rows: RowsShown = RowsShown()
-    attestations: dict[str, Any] = Field({}, description="What only a person can state: owner, intended use, …")
+    attestations: dict[str, Any] = Field(default={}, description="What only a person can state: owner, intended use, …")
 
 
 class ScheduleConfig(Block):
-    cron: str = Field(min_length=1)
+    cron: str = Field(pattern=_CRON)
     timezone: str = "UTC"
+
+    @model_validator(mode="after")
+    def _zone_is_known(self) -> ScheduleConfig:
+        try:
+            if self.timezone != "UTC":  # known even where the system has no time zones
+                ZoneInfo(self.timezone)
+        except (ValueError, OSError, KeyError) as error:
+            told = f"timezone: {self.timezone!r} is no time zone; give one such as Europe/Berlin"
+            raise ValueError(told) from error
+        return self
 
 
 class RunConfig(Block):
     task_runner: Literal["threads", "dask"] = "threads"
-    workers: Annotated[int, Field(ge=1, le=1024)] | None = Field(None, description="Tasks at a time; default: 4.")
-    deadline: Annotated[float, Field(gt=0)] | None = Field(3600.0, description="Seconds a task may take.")
+    workers: Annotated[Whole, Field(ge=1, le=1024)] | None = Field(
+        default=None, description="Tasks at a time; default: 4."
+    )
+    deadline: Annotated[Real, Field(gt=0)] | None = Field(default=3600.0, description="Seconds a task may take.")
 
 
 class AuditConfig(Block):
     """One audit: subject, what to explain, which groups to compare, and the policy it is held to."""
 
     name: Name
-    title: str | None = Field(None, max_length=300)
+    title: str | None = Field(default=None, max_length=300)
     model: ModelConfig
     data: DataConfig
     explain: ExplainConfig = ExplainConfig()

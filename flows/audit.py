@@ -94,10 +94,11 @@ def examine(run: Run, runner: Runner) -> Ledger:
         return _unreached(run, ledger, "the predictions failed")
 
     techniques = {f"explain/{name}": start(steps.explain, technique=name) for name in _techniques(run)}
-    bias, drift = start(steps.measure_bias), start(steps.measure_drift)
+    bias, drift, reasons = start(steps.measure_bias), start(steps.measure_drift), start(steps.state_reasons)
     explained = [ledger.enter(steps.result_of(stage, future)) for stage, future in techniques.items()]
     ledger.enter(steps.result_of("bias", bias))
     ledger.enter(steps.result_of("drift", drift))
+    ledger.enter(steps.result_of("reasons", reasons))
 
     tables = [result for result in explained if isinstance(result, Done)]
     ledger.enter(steps.result_of("agreement", start(steps.compare_techniques, explained=tables)))
@@ -118,7 +119,7 @@ def _techniques(run: Run) -> list[str]:
 def _unreached(run: Run, ledger: Ledger, because: str) -> Ledger:
     """Enters every step that was planned and did not get its turn."""
     planned = [f"explain/{name}" for name in _techniques(run)]
-    for stage in ("validate", "predict", *planned, "bias", "drift", "agreement", "policy"):
+    for stage in ("validate", "predict", *planned, "bias", "drift", "reasons", "agreement", "policy"):
         if stage not in ledger.results:
             ledger.not_reached(stage, because)
     return ledger

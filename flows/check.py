@@ -10,6 +10,7 @@ from typing import Any
 
 from flows.preflight import checked_config
 from tasks.contracts import Done, Finding
+from tasks.errors import one_line
 from tasks.persist.publish import begin, new_run_id
 from tasks.watch import Watch
 
@@ -38,17 +39,16 @@ class Checked:
 
         out = console()
         version = self.model.get("version")
+        model = f"{self.model.get('path')}{'' if version is None else f' (version {version})'}"
         out.print(f"audit    {self.name}")
-        out.print(
-            f"model    {self.model.get('path')}{'' if version is None else f' (version {version})'}",
-            soft_wrap=True,
-        )
+        out.print(f"model    {one_line(model)}", soft_wrap=True)
         out.print(f"         sha256 {self.model.get('sha256')}", soft_wrap=True)
-        out.print(f"data     {self.data.get('path')}: {self.data.get('rows')} rows", soft_wrap=True)
+        out.print(f"data     {one_line(self.data.get('path'))}: {self.data.get('rows')} rows", soft_wrap=True)
         out.print(f"explains {', '.join(self.planned)}")
         colours = {"critical": "red", "warning": "yellow"}
         for finding in self.findings:
-            out.print(f"{finding.severity:<9}{finding.text}", style=colours.get(finding.severity), soft_wrap=True)
+            said = f"{finding.severity:<9}{one_line(finding.text)}"
+            out.print(said, style=colours.get(finding.severity), soft_wrap=True)
         out.print("refused" if self.refused else "ready: keras-audit run would start")
 
 

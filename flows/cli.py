@@ -12,14 +12,14 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from typer.exceptions import TyperException
 
-from tasks.errors import AuditError, UsageError
+from tasks.errors import AuditError, UsageError, one_line
 
 app = typer.Typer(
     name="keras-audit",
@@ -30,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Config = Annotated[Path, typer.Argument(help="The audit's YAML file.", show_default=False)]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The audit's YAML file.", show_default=False)]
 Settings = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config, as explain.rows=200."),
@@ -51,7 +51,7 @@ def run(config: Config, settings: Settings = [], reports: Reports = Path("report
         outcome = run_audit(str(config), settings, reports, report, debug=_debug())
     terminal.closing(out, outcome)
     if as_json:
-        print((Path(outcome.folder) / "summary.json").read_text(encoding="utf-8"), end="")
+        _say((Path(outcome.folder) / "summary.json").read_bytes())
     raise typer.Exit(outcome.exit_code)
 
 
@@ -66,7 +66,7 @@ def check(config: Config, settings: Settings = [], as_json: Json = False) -> Non
     with _stdout_kept():
         found = check_audit(str(config), settings)
     if as_json:
-        print(json.dumps(found.as_json(), ensure_ascii=False))
+        _say_json(found.as_json())
     else:
         found.show()
     raise typer.Exit(found.exit_code)
@@ -77,23 +77,34 @@ def list_runs(reports: Reports = Path("reports"), as_json: Json = False) -> None
     """List the runs under the reports folder."""
     from tasks.persist.publish import runs
 
-    found = [(folder, _summary(folder)) for folder in runs(reports)]
+    found: list[tuple[Path, dict[str, Any] | None]] = []
+    for folder in runs(reports):
+        try:
+            found.append((folder, _summary(folder)))
+        except UsageError:  # one folder that was changed does not hide the others
+            found.append((folder, None))
     if as_json:
         keys = ("report_id", "verdict", "generated_at")
-        print(json.dumps([{"run": f"{f.parent.name}/{f.name}", **{k: s.get(k) for k in keys}} for f, s in found]))
+        _say_json([{"run": f"{f.parent.name}/{f.name}", **{k: (s or {}).get(k) for k in keys}} for f, s in found])
     elif found:
         from rich.console import Console
 
         from flows.terminal import runs_table
 
-        Console(highlight=False).print(runs_table(found))
+        # What is piped into another program is not cut to a width.
+        out = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+        with out.capture() as text:
+            out.print(runs_table(found))
+        _say(text.get().encode(errors="backslashreplace"))
     else:
-        print(f"no runs under {reports}; start one with: keras-audit run CONFIG")
+        _say(f"no runs under {one_line(reports)}; start one with: keras-audit run CONFIG\n".encode())
 
 
 @app.command()
 def show(
-    run: Annotated[str, typer.Argument(help="A folder, name/run-id, or name (its latest).", show_default=False)],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A folder, name/run-id, or name (its latest).", show_default=False)
+    ],
     reports: Reports = Path("reports"),
     as_json: Json = False,
 ) -> None:
@@ -101,13 +112,19 @@ def show(
     from tasks.persist.publish import find_run
 
     folder = find_run(reports, run)
+    summary = _summary(folder)
     if as_json:
-        print((folder / "summary.json").read_text(encoding="utf-8"), end="")
+        _say((folder / "summary.json").read_bytes())
         return
+    import jsonschema
+
     from flows.run import Outcome
     from flows.terminal import closing, console
+    from tasks.report import summary_schema
 
-    closing(console(), Outcome.of_summary(folder, _summary(folder)))
+    if not jsonschema.Draft202012Validator(summary_schema()).is_valid(summary):
+        raise UsageError("summary.json does not fit its schema", where=str(folder), hint=_CHANGED)
+    closing(console(), Outcome.of_summary(folder, summary))
 
 
 @app.command()
@@ -123,13 +140,14 @@ def schema(
         from tasks.report import summary_schema
 
         value = summary_schema()
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    _say(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n".encode())
 
 
 @app.command()
 def serve(
     configs: Annotated[
-        list[Path] | None, typer.Argument(help="Audits to serve; default: every YAML in configs/.")
+        list[Path] | None,
+        typer.Argument(metavar="[CONFIG]...", help="Audits to serve; default: every YAML in configs/."),
     ] = None,
     reports: Reports = Path("reports"),
 ) -> None:
@@ -153,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(given: list[str]) -> int:
     try:
-        code = app(given or ["--help"], standalone_mode=False)
+        code = app(given or ["--help"], standalone_mode=False, prog_name="keras-audit")
         return code if isinstance(code, int) else 0
     except AuditError as error:
         return _told(error, given)
@@ -162,9 +180,8 @@ def _run(given: list[str]) -> int:
         return _told(UsageError(said.rstrip("."), hint="see keras-audit --help"), given)
     except (KeyboardInterrupt, typer.Abort):
         return 130
-    except BrokenPipeError:  # the reader of a pipe has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit as end:  # typer's way out when the reader of its help has gone
+        return 0 if isinstance(end.__context__, BrokenPipeError) else 70
     except Exception as error:  # noqa: BLE001  # the last stop; a defect of ours
         trace = _kept_traceback()
         text = " ".join(f"{type(error).__name__}: {error}".split())[:300]
@@ -180,8 +197,24 @@ def _told(error: AuditError, given: Sequence[str]) -> int:
     if "--json" in given:
         keys = ("code", "what", "where", "hint", "exit_code")
         told = {"message": str(error), **{key: getattr(error, key) for key in keys}}
-        print(json.dumps({"error": told}, ensure_ascii=False))
+        told |= {key: [str(item) for item in getattr(error, key)] for key in ("values", "available")}
+        with suppress(OSError):  # a stdout that is full is not told on stdout
+            _say_json({"error": told})
     return error.exit_code
+
+
+def _say(content: bytes) -> None:
+    """Writes an answer to stdout, in UTF-8. Whoever reads a pipe may have gone: that changes no exit code."""
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _say_json(value: Any) -> None:
+    _say(f"{json.dumps(value)}\n".encode())
 
 
 def _debug() -> bool:
@@ -208,13 +241,19 @@ def _stdout_kept() -> Iterator[None]:
         os.close(kept)
 
 
+_CHANGED = "the run was changed by hand, or by another version"
+
+
 def _summary(folder: Path) -> dict[str, Any]:
+    from flows.terminal import VERDICTS
+
     try:
-        return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            "summary.json cannot be read", where=str(folder), hint="the run was changed by hand"
-        ) from error
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError("summary.json cannot be read", where=str(folder), hint=_CHANGED) from error
+    if not isinstance(summary, dict) or summary.get("verdict") not in tuple(VERDICTS):
+        raise UsageError("summary.json has no verdict", where=str(folder), hint=_CHANGED)
+    return summary
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 from collections.abc import Mapping
@@ -14,7 +13,8 @@ import yaml
 
 from flows.run import Ledger, Outcome, Run
 from tasks.contracts import AuditVerdict, Done
-from tasks.persist.manifest import canonical, write_manifest
+from tasks.persist import values_digest
+from tasks.persist.manifest import write_manifest
 from tasks.persist.publish import publish
 
 _LIBRARIES = (
@@ -38,7 +38,7 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
     writing = run.watch.for_task("write the report")  # no deadline: an audit that ran into one is reported too
     writing.advance(0)
     join_importance(workspace, ledger.done("explain/"))
-    resolved = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    resolved = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
     workspace.write_bytes("config.yaml", resolved.encode())
     record = RunRecord(
         run_id=workspace.run_id,
@@ -110,26 +110,9 @@ def _inputs(run: Run, ledger: Ledger) -> list[tuple[str, str]]:
         ]
     if isinstance(data, Done):
         found += [(key, (data.facts.get(key) or {}).get("sha256")) for key in ("data", "reference")]
-    for name, part in (("config", run.config), ("policy", run.config.policy)):
-        found.append((name, _digest_of(part)))
+    values = run.config.model_dump(mode="json")
+    found += [("config", values_digest(values)), ("policy", values_digest(values["policy"]))]
     return [(name, digest) for name, digest in found if digest]
-
-
-def _digest_of(part: Any) -> str:
-    """Digest of a part of the config, by its values rather than by how it was written down."""
-    values = (
-        [check.model_dump(mode="json") for check in part] if isinstance(part, list) else part.model_dump(mode="json")
-    )
-    # Canonical JSON has no floats here; their shortest text stands for them.
-    return hashlib.sha256(canonical(_texts(values))).hexdigest()
-
-
-def _texts(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(k): _texts(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_texts(v) for v in value]
-    return repr(value) if isinstance(value, float) else value
 
 
 def _by_result(checks: Any) -> dict[str, list[str]]:

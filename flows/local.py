@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -20,7 +20,6 @@ from tasks.watch import Report, Watch
 
 #: seconds that a stopped audit may take to end by itself; then the process ends, whatever it waits for
 GRACE = 4.0
-_HEAVY = ("tensorflow", "sklearn.compose", "great_expectations")
 
 
 def run_audit(config: str, settings: Sequence[str], reports: Path, report: Report, *, debug: bool = False) -> Outcome:
@@ -48,10 +47,17 @@ def run_audit(config: str, settings: Sequence[str], reports: Path, report: Repor
 
 def _import_heavy(watch: Watch) -> None:
     """Imports in the main thread what the steps will ask for, while Prefect's server starts beside it."""
+    from tasks.load import tensorflow
+
     starting = watch.for_task("start")
-    starting.expect(len(_HEAVY))
-    for name in _HEAVY:
-        importlib.import_module(name)
+    heavy: tuple[Callable[[], Any], ...] = (
+        tensorflow,
+        lambda: importlib.import_module("sklearn.compose"),
+        lambda: importlib.import_module("great_expectations"),
+    )
+    starting.expect(len(heavy))
+    for load in heavy:
+        load()
         starting.advance()
 
 

@@ -27,6 +27,7 @@ def quiet_environment() -> None:
     for key, value in _QUIET.items():
         os.environ.setdefault(key, value)
     # Not a default: whatever the environment says, nothing is sent anywhere.
+    os.environ["DO_NOT_TRACK"] = "1"
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
 

@@ -39,11 +39,11 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
-        if isinstance(event, yaml.AliasEvent):
-            raise _Refused(problem="aliases (*name) are not supported", problem_mark=event.start_mark)
+        mark: Any = self.peek_event().start_mark
+        if self.check_event(yaml.AliasEvent):
+            raise _Refused(problem="aliases (*name) are not supported", problem_mark=mark)
         if self.depth >= _MAX_DEPTH:
-            raise _Refused(problem=f"nested deeper than {_MAX_DEPTH} levels", problem_mark=event.start_mark)
+            raise _Refused(problem=f"nested deeper than {_MAX_DEPTH} levels", problem_mark=mark)
         self.depth += 1
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -134,7 +134,7 @@ def _text(path: str | Path) -> str:
         raise ConfigError("not the name of a file", where=str(path)) from error
 
 
-def _parsed(text: str, where: str) -> tuple[yaml.Node, Any]:
+def _parsed(text: str, where: str) -> tuple[yaml.Node | None, Any]:
     """One YAML document as nodes, which know their lines, and as values."""
     try:
         loader = _Loader(text)
@@ -151,9 +151,9 @@ def _parsed(text: str, where: str) -> tuple[yaml.Node, Any]:
         problem = str(error.problem)
         if problem.startswith("but ") and error.context:
             problem = f"{error.context}, {problem}"
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        place = f"{where}:{error.problem_mark.line + 1}" if error.problem_mark else where
         told = problem if isinstance(error, _Refused) else f"not valid YAML: {problem}"
-        raise ConfigError(told, where=f"{where}{line}") from error
+        raise ConfigError(told, where=place) from error
 
 
 def _set(values: dict[str, Any], override: str) -> Key:
@@ -195,7 +195,7 @@ def _position(items: list[Any], part: str, where: str) -> int:
 
 
 def _told(
-    error: ValidationError, path: str | Path, root: yaml.Node, values: Any, changed: Mapping[Key, str]
+    error: ValidationError, path: str | Path, root: yaml.Node | None, values: Any, changed: Mapping[Key, str]
 ) -> ConfigError:
     """The first of pydantic's errors as one line: file, line, key, value, what would be right."""
     by_key: dict[Key, list[Any]] = {}
@@ -292,17 +292,17 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((model for model in found if model is not None), None)
 
 
-def _where(path: str | Path, root: yaml.Node, key: Key, changed: Mapping[Key, str]) -> str:
+def _where(path: str | Path, root: yaml.Node | None, key: Key, changed: Mapping[Key, str]) -> str:
     """The `--set` that gave a key its value, or else the file and the line."""
     texts = tuple(str(part) for part in key)
-    for place, override in reversed(changed.items()):
+    for place, override in reversed(list(changed.items())):
         if texts[: len(place)] == place:
             return _named(override)
     line = _line(root, key)
     return f"{path}:{line}" if line else str(path)
 
 
-def _line(root: yaml.Node, key: Key) -> int | None:
+def _line(root: yaml.Node | None, key: Key) -> int | None:
     """The line of a key in the file, or of the deepest part of it that is there."""
     node, line = root, None
     for part in key:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -92,6 +92,19 @@ class Outcome:
     missing: tuple[str, ...] = ()  # a sentence each: what was planned and is not there
     checks: tuple[dict[str, Any], ...] = ()  # the policy's, as in summary.json
     reasons: tuple[str, ...] = ()  # why the data was refused
+
+    @classmethod
+    def of_summary(cls, folder: Path, summary: Mapping[str, Any]) -> Outcome:
+        """What a published run came to, from its summary.json."""
+        return cls(
+            name=summary["subject"]["name"],
+            run_id=summary["report_id"],
+            folder=str(folder),
+            verdict=summary["verdict"],
+            missing=tuple(f"{m['stage']}: {m['reason']}" for m in summary["run"]["missing"]),
+            checks=tuple(summary["policy"]["checks"]),
+            reasons=tuple(summary["run"]["refused"]),
+        )
 
     @property
     def exit_code(self) -> int:

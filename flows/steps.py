@@ -19,7 +19,7 @@ from prefect.states import Completed
 from flows.progress import shown_in_prefect
 from flows.run import Run
 from tasks.contracts import Done, Failed, NotApplicable, StageResult
-from tasks.errors import AuditError, Incomplete, StorageError, UsageError
+from tasks.errors import AuditError, Incomplete, StorageError, UsageError, one_line
 from tasks.watch import Watch
 
 
@@ -40,7 +40,7 @@ def _timed(watch: Watch, work: Callable[[Watch], StageResult]) -> StageResult | 
     started = time.monotonic()
     with shown_in_prefect(watch) as shown:
         result = work(shown)
-    watch.finish()
+        shown.finish()
     if isinstance(result, NotApplicable):
         return Completed(name="NotApplicable", message=result.reason, data=result)
     return replace(result, seconds=round(time.monotonic() - started, 3))
@@ -99,6 +99,13 @@ def measure_drift(run: Run) -> Any:
     return _timed(run.watch_for("measure drift"), lambda watch: measure_drift(run.config, run.workspace, watch))
 
 
+@_step("state reasons", "reasons")
+def state_reasons(run: Run) -> Any:
+    from tasks.reasons import state_reasons
+
+    return _timed(run.watch_for("state reasons"), lambda watch: state_reasons(run.config, run.workspace, watch))
+
+
 @_step("compare techniques", "agreement")
 def compare_techniques(run: Run, explained: Sequence[Done]) -> Any:
     from tasks.agreement import compare_techniques
@@ -137,7 +144,6 @@ def result_of(stage: str, future: PrefectFuture[Any]) -> StageResult:
     if isinstance(value, MemoryError):
         return Failed(stage, "memory", "memory ran out; explain fewer rows, or run.workers: 1")
     if isinstance(value, Exception):
-        reason = " ".join(f"{type(value).__name__}: {value}".split())[:500]
-        return Failed(stage, "unexpected", reason)
+        return Failed(stage, "unexpected", one_line(f"{type(value).__name__}: {value}"))
     state = future.state
     raise Incomplete(f"{stage} ended as {state.name}", hint="start the audit again", code="crashed")

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.errors import one_line
 from tasks.watch import Report
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _lines(out: Console) -> Report:
     def report(task: str, done: int, total: int | None) -> None:
         if total and done >= total and task not in finished:
             finished.add(task)
-            out.print(f"  {task}: done", soft_wrap=True)
+            out.print(f"  {one_line(task)}: done", soft_wrap=True)
 
     return report
 
@@ -89,7 +90,7 @@ def closing(out: Console, outcome: Outcome) -> None:
         out.print(_checks(outcome.checks))
     for label, sentences in (("missing", outcome.missing), ("refused", outcome.reasons)):
         for sentence in sentences:
-            out.print(Text(f"{label}: {sentence}", style="red"))
+            out.print(Text(f"{label}: {one_line(sentence)}", style="red"))
     out.print(Text.assemble(("report   ", "bold"), _shown(outcome.report)), soft_wrap=True)
 
 
@@ -107,7 +108,7 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> Any:
         worst = f" ({check['group']})" if check.get("group") else ""
         value = check.get("value")
         table.add_row(
-            Text(f"{check['metric']}{on}{worst}"),
+            Text(one_line(f"{check['metric']}{on}{worst}")),
             Text(" and ".join(limits)),
             Text("undefined" if value is None else f"{value:.3f}"),
             Text(words, style=colour),
@@ -118,28 +119,42 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> Any:
 def _shown(path: Path) -> str:
     """A path as short as it can be clicked: from here where it lies below."""
     try:
-        return str(path.relative_to(Path.cwd()))
+        return one_line(path.relative_to(Path.cwd()), 5000)
     except ValueError:
-        return str(path)
+        return one_line(path, 5000)
 
 
-def runs_table(summaries: Sequence[tuple[Path, Mapping[str, Any]]]) -> Any:
-    """The runs of `keras-audit list`."""
+def runs_table(summaries: Sequence[tuple[Path, Mapping[str, Any] | None]]) -> Any:
+    """The runs of `keras-audit list`; a summary that cannot be read is None."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table("run", "verdict", "model", "rows", "when", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.columns[0].no_wrap = True  # to be copied
     table.columns[3].justify = "right"
     for folder, summary in summaries:
+        named = Text(one_line(f"{folder.parent.name}/{folder.name}"))
+        if summary is None:
+            table.add_row(named, Text("cannot be read", style="red"))
+            continue
         words, colour = VERDICTS[summary["verdict"]]
-        model = (summary.get("subject") or {}).get("model") or {}
-        rows = next((str(d["rows"]) for d in summary.get("data") or [] if d.get("rows") is not None), "")
+        version, rows = _at(summary, "subject", "model", "version"), _at(summary, "data", 0, "rows")
         table.add_row(
-            Text(f"{folder.parent.name}/{folder.name}", overflow="fold"),
+            named,
             Text(words.split(":")[0], style=colour),
-            Text("" if model.get("version") is None else f"v{model['version']}"),
-            Text(rows),
-            Text(str(summary.get("generated_at", ""))[:16].replace("T", " ")),
+            Text("" if version is None else f"v{one_line(version, 20)}"),
+            Text("" if rows is None else one_line(rows, 20)),
+            Text(one_line(summary.get("generated_at", ""))[:16].replace("T", " ")),
         )
     return table
+
+
+def _at(value: Any, *keys: str | int) -> Any:
+    """A value deep in a summary, or None where it is not there."""
+    for key in keys:
+        try:
+            value = value[key]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value

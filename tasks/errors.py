@@ -18,7 +18,21 @@ The number is the exit code of the command line. Whatever is not an AuditError i
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+from typing import Any
+
+#: what a terminal would obey instead of showing: control characters, half characters, and the marks that turn the
+#: direction of all text up to their end
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+
+
+def one_line(text: object, limit: int = 1000) -> str:
+    """Text of a user's file as one line that a terminal shows and does not obey, of at most `limit` characters."""
+    line = " ".join(str(text).split())
+    if len(line) > limit:
+        line = f"{line[: limit - 1]}…"
+    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
 
 
 class AuditError(Exception):
@@ -55,21 +69,19 @@ class AuditError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        parts = [f"{self.where}: {self.what}" if self.where else self.what]
-        if self.values:
-            parts[0] += f": {_listed(self.values)}"
-        if self.available:
-            parts.append(f"available: {_listed(self.available)}")
-        if self.hint:
-            parts.append(self.hint)
         # One line, whatever the text in it: names come from users' files.
-        return "; ".join(" ".join(part.split()) for part in parts)
+        line = f"{one_line(self.where)}: {one_line(self.what)}" if self.where else one_line(self.what)
+        if self.values:
+            line += f": {_listed(self.values)}"
+        if self.available:
+            line += f"; available: {_listed(self.available)}"
+        return f"{line}; {one_line(self.hint)}" if self.hint else line
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (type(self), self.__dict__.copy())
 
 
-def _rebuild(kind: type[AuditError], state: dict) -> AuditError:
+def _rebuild(kind: type[AuditError], state: dict[str, Any]) -> AuditError:
     error = kind.__new__(kind)
     error.__dict__.update(state)
     Exception.__init__(error, str(error))
@@ -77,7 +89,7 @@ def _rebuild(kind: type[AuditError], state: dict) -> AuditError:
 
 
 def _listed(values: tuple[object, ...], limit: int = 8) -> str:
-    shown = ", ".join(str(value)[:120] for value in values[:limit])
+    shown = ", ".join(one_line(value, 120) for value in values[:limit])
     return shown if len(values) <= limit else f"{shown} and {len(values) - limit} more"
 
 

@@ -31,6 +31,19 @@ def canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
+def values_digest(value: Any) -> str:
+    """SHA-256 of JSON values, however they were written down; floats count by their shortest text."""
+    return hashlib.sha256(canonical(_without_floats(value))).hexdigest()
+
+
+def _without_floats(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _without_floats(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_floats(v) for v in value]
+    return {"float": repr(value)} if isinstance(value, float) else value
+
+
 def outputs(workspace: Workspace) -> list[tuple[str, str]]:
     """(path in the run, SHA-256) of every file but the manifest's own, sorted by path."""
     files = (p for p in workspace.folder.rglob("*") if p.is_file())
@@ -53,7 +66,7 @@ def write_manifest(
         checks: `passedTests`, `warnedTests`, `failedTests` → names of policy checks.
         environment: library → version, and the like; texts only.
     """
-    statement = {
+    statement: dict[str, Any] = {
         "_type": STATEMENT_TYPE,
         "subject": [{"name": name, "digest": {"sha256": digest}} for name, digest in outputs(workspace)],
         "predicateType": PREDICATE_TYPE,

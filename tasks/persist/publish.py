@@ -11,13 +11,14 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.errors import StorageError, UsageError, nearest
-from tasks.persist.store import Workspace
+from tasks.persist.store import Workspace, make_folder
 
-RUN_ID = re.compile(r"^\d{8}T\d{6}Z-[0-9a-f]{8}$")
+RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _PARTIAL = ".partial-"
 
 
@@ -34,7 +35,7 @@ def begin(reports: Path, name: str, run_id: str, metadata: dict[str, str] | None
     """
     folder = reports.absolute() / name / f"{_PARTIAL}{run_id}"
     try:
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder.parent)
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise StorageError(
@@ -49,17 +50,25 @@ def publish(workspace: Workspace) -> Path:
     """Gives the run its final name and points `latest` at it.
 
     Raises:
-        StorageError: the rename failed; the working folder is left for `discard`.
+        StorageError: the rename failed and the working folder is left for `discard`; or the run has its name, but
+            `latest` cannot point at it.
     """
     final = workspace.folder.with_name(workspace.run_id)
-    link = final.with_name(f".latest-{workspace.run_id}")
     try:
         os.rename(workspace.folder, final)
-        os.symlink(final.name, link)
-        os.replace(link, final.with_name("latest"))
     except OSError as error:
-        link.unlink(missing_ok=True)
         raise StorageError(f"cannot be published ({error.strerror or error})", where=str(final)) from error
+    latest = final.with_name("latest")
+    link = final.with_name(f".latest-{workspace.run_id}")
+    try:
+        os.symlink(final.name, link)
+        os.replace(link, latest)
+    except OSError as error:
+        with suppress(OSError):
+            link.unlink()
+        raise StorageError(
+            f"cannot point at the run ({error.strerror or error})", where=str(latest), hint=f"the run is whole: {final}"
+        ) from error
     return final
 
 
@@ -69,12 +78,19 @@ def discard(workspace: Workspace) -> None:
 
 
 def runs(reports: Path, name: str | None = None) -> Iterator[Path]:
-    """Published runs, oldest first within a name."""
-    if not reports.is_dir():
-        return
-    for audit in sorted(p for p in reports.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        if name is None or audit.name == name:
-            yield from sorted(p for p in audit.iterdir() if p.is_dir() and RUN_ID.match(p.name))
+    """Published runs, oldest first within a name.
+
+    Raises:
+        UsageError: a folder cannot be read.
+    """
+    try:
+        if not reports.is_dir():
+            return
+        for audit in sorted(p for p in reports.iterdir() if p.is_dir() and not p.name.startswith(".")):
+            if name is None or audit.name == name:
+                yield from sorted(p for p in audit.iterdir() if p.is_dir() and RUN_ID.fullmatch(p.name))
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror or error})", where=str(reports)) from error
 
 
 def find_run(reports: Path, run: str) -> Path:
@@ -85,8 +101,9 @@ def find_run(reports: Path, run: str) -> Path:
     """
     # A folder is taken only where it holds a run: a name may also be a folder that happens to be here.
     for candidate in (Path(run), reports / run, reports / run / "latest"):
-        if (candidate / "summary.json").is_file():
-            return candidate.resolve()
+        with suppress(OSError):  # a name too long for a file
+            if (candidate / "summary.json").is_file():
+                return candidate.resolve()
     names = sorted({p.parent.name for p in runs(reports)})
     raise UsageError(
         f"no run {run}",

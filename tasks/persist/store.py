@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,14 @@ def file_digest(path: str | Path) -> str:
     """SHA-256 of a file's bytes, as 64 hex digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and whatever is missing above it, readable by its owner alone: it will hold personal data."""
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
+    for part in reversed(missing):
+        part.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # a file of that name is told
 
 
 @contextmanager
@@ -56,7 +64,14 @@ class Workspace:
         return self.folder / "artifacts"
 
     def table_path(self, name: str) -> Path:
-        return self.artifacts / f"{name}.parquet"
+        return self._place(f"artifacts/{name}.parquet")
+
+    def _place(self, name: str) -> Path:
+        """Where a file of this run lies. Names are made from techniques and rows: none may lead out of the folder."""
+        parts = name.split("/")
+        if not all(parts) or {".", ".."} & set(parts):
+            raise ValueError(f"not the name of a file in a run: {name!r}")
+        return self.folder.joinpath(*parts)
 
     @contextmanager
     def table_writer(self, name: str, row_id: pa.DataType | None = None) -> Iterator[TableWriter]:
@@ -65,6 +80,9 @@ class Workspace:
         Args:
             name: as in the contract, without suffix: `attributions/shap`.
             row_id: type of the row_id column, where the table has one.
+
+        Raises:
+            StorageError: the disk is full or the folder cannot be written. What the block itself raises, stays.
         """
         import pyarrow.parquet as pq
 
@@ -74,15 +92,25 @@ class Workspace:
             {"keras_audit.schema_version": SCHEMA_VERSION, "keras_audit.table": name, **self.metadata}
         )
         with _told_as_storage(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
+        try:
+            with _told_as_storage(path):
+                writer = pq.ParquetWriter(partial, schema, compression="zstd", write_statistics=True)
+            table = TableWriter(writer, schema, path)
             try:
-                with pq.ParquetWriter(partial, schema, compression="zstd", write_statistics=True) as writer:
-                    table = TableWriter(writer, schema)
-                    yield table
+                yield table
+            except BaseException:
+                with suppress(Exception):  # a full disk refuses the footer too; the block's error is the one to tell
+                    writer.close()
+                raise
+            with _told_as_storage(path):
+                writer.close()
+                digest = file_digest(partial)
                 os.replace(partial, path)
-            finally:
-                partial.unlink(missing_ok=True)
-        table.ref = TableRef(name, str(path), file_digest(path), table.rows)
+        finally:
+            with suppress(OSError):
+                partial.unlink()
+        table.ref = TableRef(name, str(path), digest, table.rows)
 
     def write_table(self, name: str, table: pa.Table) -> TableRef:
         """Writes a whole table with the columns, order and types of the contract.
@@ -107,28 +135,36 @@ class Workspace:
 
     def write_bytes(self, name: str, content: bytes) -> str:
         """Writes a file of the run folder (`report.html`, `artifacts/images/0001.png`); returns its name."""
-        path = self.folder / name
+        path = self._place(name)
         partial = path.with_name(f".{path.name}.partial")
         with _told_as_storage(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             try:
                 partial.write_bytes(content)
                 os.replace(partial, path)
             finally:
-                partial.unlink(missing_ok=True)
+                with suppress(OSError):
+                    partial.unlink()
         return name
 
 
 class TableWriter:
     """Appends row groups to one table. Columns that are left out become null."""
 
-    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema) -> None:
+    def __init__(self, writer: pq.ParquetWriter, schema: pa.Schema, path: Path) -> None:
         self._writer = writer
         self._schema = schema
+        self._path = path
         self.rows = 0
         self.ref: TableRef | None = None  # set when the table is whole
 
     def write(self, table: pa.Table) -> None:
+        """Appends a table as a row group.
+
+        Raises:
+            ValueError: it has a column that the contract has not, or values that do not fit the column's type.
+            StorageError: the disk is full.
+        """
         import pyarrow as pa
 
         unknown = set(table.column_names) - set(self._schema.names)
@@ -138,5 +174,7 @@ class TableWriter:
             table.column(f.name).cast(f.type) if f.name in table.column_names else pa.nulls(len(table), f.type)
             for f in self._schema
         ]
-        self._writer.write_table(pa.table(columns, schema=self._schema))
+        whole = pa.table(columns, schema=self._schema)
+        with _told_as_storage(self._path):
+            self._writer.write_table(whole)
         self.rows += len(table)

@@ -54,7 +54,10 @@ class Subject:
                 "id": "person",
                 "sensitive": {"sex": {"column": "sex"}},
             },
-            "explain": {"rows": 20, "background": 10, "techniques": {"permutation": {"repeats": 2}, "shap": {}, "lime": {"samples": 200}}},
+            "explain": {
+                "rows": 20, "background": 10,
+                "techniques": {"permutation": {"repeats": 2}, "shap": {}, "lime": {"samples": 200}},
+            },
             "bias": {"resamples": 100},
             "policy": [{"metric": "impact_ratio", "attribute": "sex", "min": 0.8}],
             "report": {"formats": ["html", "json", "markdown"]},
