@@ -1,0 +1,191 @@
+"""Reading what the techniques wrote: attributions, maps and importances as arrays that can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.persist import Workspace
+
+#: more rows than this do not make a mean over rows more useful; they are then taken evenly over the table
+MOST_ROWS = 20_000
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """A technique's attributions of one output.
+
+    Attributes:
+        row_id: (n,) in the order of the table.
+        features: d names.
+        values: (n, d) float64, NaN where the technique has none.
+        base, prediction: (n,) float64, NaN where the technique has none.
+    """
+
+    technique: str
+    output: str
+    row_id: pa.Array
+    features: tuple[str, ...]
+    values: np.ndarray
+    base: np.ndarray
+    prediction: np.ndarray
+
+    def at(self, rows: np.ndarray, features: tuple[str, ...] | None = None) -> np.ndarray:
+        """(len(rows), len(features)) attributions of these rows and features."""
+        columns = [self.features.index(name) for name in features or self.features]
+        return self.values[rows][:, columns]
+
+
+@dataclass(frozen=True, eq=False)
+class Mapped:
+    """A technique's saliency maps of one output: (n, height, width) float32, of one size."""
+
+    technique: str
+    output: str
+    row_id: pa.Array
+    maps: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """A technique's importance of the features, of one output or of the model as a whole (output None)."""
+
+    technique: str
+    output: str | None
+    features: tuple[str, ...]
+    values: np.ndarray
+    n_rows: int
+
+
+def techniques_of(workspace: Workspace, family: str) -> tuple[str, ...]:
+    """Techniques that have a table of the family (`attributions`, `saliency`), sorted by name."""
+    folder = Path(workspace.artifacts) / family
+    return tuple(sorted(file.stem for file in folder.glob("*.parquet") if not file.name.startswith(".")))
+
+
+def read_attributions(workspace: Workspace, technique: str) -> list[Explained]:
+    """A technique's attributions, an entry an output, in the order in which the outputs first come.
+
+    Raises:
+        ValueError: the table is not a whole number of rows of the same features.
+    """
+    import pyarrow.parquet as pq
+
+    names = ["row_id", "output", "feature", "attribution", "base_value", "prediction"]
+    table = pq.read_table(
+        workspace.table_path(f"attributions/{technique}"), columns=names, read_dictionary=["output", "feature"]
+    )
+    table = table.unify_dictionaries().combine_chunks()
+    if not table.num_rows:
+        return []
+    features, codes = _codes(table.column("feature"))
+    d = len(features)
+    if len(codes) % d:
+        raise ValueError(f"attributions/{technique} does not name every feature for every row")
+    if not np.array_equal(codes.reshape(-1, d), np.broadcast_to(np.arange(d), (len(codes) // d, d))):
+        order = _rows_together(table, codes)
+        table, codes = table.take(order), codes[order]
+        if not np.array_equal(codes.reshape(-1, d), np.broadcast_to(np.arange(d), (len(codes) // d, d))):
+            raise ValueError(f"attributions/{technique} does not name every feature once for every row")
+    starts = pa.array(np.arange(0, len(codes), d))
+    heads = table.select(["row_id", "output", "base_value", "prediction"]).take(starts)
+    outputs, of_output = _codes(heads.column("output"))
+    values = _numbers(table.column("attribution")).reshape(-1, d)
+    base, prediction = _numbers(heads.column("base_value")), _numbers(heads.column("prediction"))
+    row_id = heads.column("row_id").combine_chunks()
+    row_id = row_id.combine_chunks() if isinstance(row_id, pa.ChunkedArray) else row_id
+    found = []
+    for code, output in enumerate(outputs):
+        rows = np.flatnonzero(of_output == code)
+        rows = rows[:: -(-len(rows) // MOST_ROWS)]
+        found.append(
+            Explained(
+                technique, output, row_id.take(pa.array(rows)), features, values[rows], base[rows], prediction[rows]
+            )
+        )
+    return found
+
+
+def read_maps(workspace: Workspace, technique: str) -> list[Mapped]:
+    """A technique's maps, an entry an output; only those of the commonest size of that output."""
+    table = workspace.read_table(f"saliency/{technique}", ["row_id", "output", "height", "width", "heatmap"])
+    table = table.combine_chunks()
+    found = []
+    for output in table.column("output").unique().to_pylist():
+        part = table.filter(pc.equal(table.column("output"), output))
+        sizes = np.stack([part.column("height").to_numpy(), part.column("width").to_numpy()], axis=1)
+        kinds, counts = np.unique(sizes, axis=0, return_counts=True)
+        height, width = (int(side) for side in kinds[np.argmax(counts)])
+        part = part.filter(pa.array(np.all(sizes == (height, width), axis=1))).combine_chunks()
+        cells = pc.list_flatten(part.column("heatmap")).to_numpy()
+        if len(cells) == part.num_rows * height * width:
+            row_id = pa.concat_arrays(part.column("row_id").chunks)
+            found.append(Mapped(technique, output, row_id, cells.reshape(part.num_rows, height, width)))
+    return found
+
+
+def read_importance(workspace: Workspace) -> list[Ranked]:
+    """Every technique's importances: from `importance`, and from `importance/<technique>` where they are apart."""
+    names = ["importance", *(f"importance/{name}" for name in techniques_of(workspace, "importance"))]
+    found: dict[tuple[str, str | None], Ranked] = {}
+    for name in names:
+        if not workspace.has_table(name):
+            continue
+        table = workspace.read_table(name, ["technique", "output", "feature", "importance", "n_rows"])
+        groups: dict[tuple[str, str | None], list[dict]] = {}
+        for row in table.to_pylist():
+            groups.setdefault((row["technique"], row["output"]), []).append(row)
+        for (technique, output), rows in groups.items():
+            values = np.array([np.nan if row["importance"] is None else row["importance"] for row in rows], float)
+            n_rows = min((row["n_rows"] for row in rows if row["n_rows"] is not None), default=0)
+            features = tuple(row["feature"] for row in rows)
+            found.setdefault((technique, output), Ranked(technique, output, features, values, n_rows))
+    return list(found.values())
+
+
+def pairs(names: list[str]) -> Iterator[tuple[str, str]]:
+    """Every two of the names, in their order."""
+    return ((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
+
+
+def common_rows(a: pa.Array, b: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Positions in a and in b of the rows that both have, in the order of a."""
+    if a.equals(b):
+        rows = np.arange(len(a))
+        return rows, rows
+    places = pc.index_in(a, value_set=b.cast(a.type))
+    known = np.flatnonzero(pc.is_valid(places).to_numpy(zero_copy_only=False))
+    return known, places.take(pa.array(known)).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _codes(column: pa.ChunkedArray) -> tuple[tuple[str, ...], np.ndarray]:
+    """The texts of a column in the order in which they first come, and each row's index into them."""
+    plain = column.combine_chunks()
+    plain = plain.chunk(0) if isinstance(plain, pa.ChunkedArray) else plain
+    if not pa.types.is_dictionary(plain.type):
+        plain = plain.dictionary_encode()
+    indices = plain.indices.to_numpy(zero_copy_only=False)
+    present, first = np.unique(indices, return_index=True)
+    order = present[np.argsort(first)]
+    place = np.zeros(len(plain.dictionary), np.int64)
+    place[order] = np.arange(len(order))
+    texts = plain.dictionary.to_pylist()
+    return tuple(texts[i] for i in order), place[indices]
+
+
+def _rows_together(table: pa.Table, codes: np.ndarray) -> np.ndarray:
+    """An order in which the features of a row and output stand together, rows and outputs as they first come."""
+    row_id = table.column("row_id").combine_chunks()
+    row_id = pa.concat_arrays(row_id.chunks) if isinstance(row_id, pa.ChunkedArray) else row_id
+    rows = row_id.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    _, outputs = _codes(table.column("output"))
+    return np.lexsort((codes, outputs, rows))
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    return column.to_numpy(zero_copy_only=False).astype(np.float64, copy=False)
