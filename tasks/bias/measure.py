@@ -1,0 +1,150 @@
+"""From rows to numbers: every metric of every group, every comparison of groups, and the p-values corrected."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tasks.bias.base import Measured, Metric, View
+from tasks.bias.counts import Counts
+from tasks.bias.disparities import Disparity, Gap, Situation, best_group, included
+from tasks.bias.evidence import Evidence
+from tasks.bias.frames import GAPS, agreed, fairlearn_gaps, fairlearn_values
+from tasks.bias.groups import Attribute
+from tasks.bias.resampling import Resampler
+from tasks.bias.significance import benjamini_hochberg, holm
+
+#: with more classes than this, single classes are held against the rest over all rows only, not by group
+MAX_CLASSES = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What the config says on uncertainty."""
+
+    confidence: float = 0.95
+    least: int = 30  # min_group_size
+    resamples: int = 2000
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """One attribute, measured: (metric, class or None) → its values by group."""
+
+    attribute: Attribute
+    view: View
+    values: dict[tuple[str, str | None], Measured]
+
+    def of(self, metric: str) -> Measured:
+        """The metric of the declared outcomes."""
+        return self.values[metric, None]
+
+    def has(self, metric: str) -> bool:
+        return (metric, None) in self.values
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """One attribute, its groups compared.
+
+    Attributes:
+        found: their metrics.
+        reference: the best-off group, or None.
+        gaps: comparison → its rows.
+    """
+
+    found: Found
+    reference: int | None
+    gaps: dict[str, list[Gap]]
+
+
+def measure(evidence: Evidence, attribute: Attribute, metrics: Sequence[Metric], settings: Settings) -> Found:
+    """Every metric of every group of one attribute; of several classes, each against the rest too."""
+    counts = Counts.of(attribute.codes, len(attribute.groups), evidence.label, evidence.decision, evidence.weight)
+    view = View(evidence, attribute.codes, counts, settings.confidence)
+    values: dict[tuple[str, str | None], Measured] = {(m.name, None): m.measure(view) for m in metrics}
+    if evidence.task == "multiclass" and (attribute.name is None or len(evidence.classes) <= MAX_CLASSES):
+        for index, name in enumerate(evidence.classes):
+            rest = replace(view, of_class=index)
+            values.update({(m.name, name): m.measure(rest) for m in metrics if m.per_class})
+    return Found(attribute, view, values)
+
+
+def with_fairlearn(found: Found, metrics: Sequence[Metric]) -> Found:
+    """The same, with the values that fairlearn's MetricFrame computes for those metrics that it has.
+
+    Raises:
+        Incomplete: fairlearn and the table of counts disagree.
+    """
+    values = dict(found.values)
+    for name, theirs in fairlearn_values(found.view, metrics).items():
+        ours = values[name, None]
+        values[name, None] = replace(ours, value=agreed(name, ours.value, theirs))
+    return replace(found, values=values)
+
+
+def compare(found: Found, disparities: Sequence[Disparity], settings: Settings) -> Compared:
+    """Every comparison of one attribute's groups."""
+    reference = reference_group(found, settings.least)
+    name = found.attribute.name or ""
+    situation = Situation(
+        view=found.view,
+        measured={metric: values for (metric, output), values in found.values.items() if output is None},
+        names=found.attribute.groups,
+        least=settings.least,
+        reference=reference,
+        resampler=Resampler(settings.resamples, (settings.seed, *name.encode())),
+    )
+    return Compared(found, reference, {entry.name: entry.compare(situation) for entry in disparities})
+
+
+def check_with_fairlearn(compared: Compared, least: int) -> None:
+    """Holds our aggregates against fairlearn's, where they are over the same groups and nothing is 0/0.
+
+    Ours are the ones given out: they are rounded once, so that 0.4 − 0.3 is 0.1.
+
+    Raises:
+        Incomplete: they differ.
+    """
+    groups = {}
+    for name, rates in GAPS.items():
+        if name in compared.gaps and np.isfinite(compared.gaps[name][-1].value):
+            over = [included(compared.found.of(rate), least) for rate in rates]
+            if all(np.array_equal(over[0], other) for other in over):
+                groups[name] = over[0]
+    for name, theirs in fairlearn_gaps(compared.found.view, groups).items():
+        agreed(name, np.array([compared.gaps[name][-1].value]), np.array([theirs]))
+
+
+def reference_group(found: Found, least: int) -> int | None:
+    """The best-off group: the highest selection rate; where nothing is selected (a regression), the largest group."""
+    return best_group(found.of("selection_rate" if found.has("selection_rate") else "count"), least)
+
+
+@dataclass(frozen=True, eq=False)
+class Adjusted:
+    """p-values corrected for their number: (attribute, hypothesis) → Holm's p and Benjamini and Hochberg's q."""
+
+    p: dict[tuple[str | None, Hashable], float]
+    q: dict[tuple[str | None, Hashable], float]
+
+
+def adjust(compared: Sequence[Compared]) -> Adjusted:
+    """Holm within an attribute, Benjamini–Hochberg over the audit. A hypothesis that several rows test counts once."""
+    asked: dict[tuple[str | None, Hashable], float] = {}
+    strict: dict[tuple[str | None, Hashable], float] = {}
+    for one in compared:
+        name = one.found.attribute.name
+        own = {
+            (name, gap.hypothesis): gap.p
+            for rows in one.gaps.values()
+            for gap in rows
+            if gap.hypothesis is not None and not np.isnan(gap.p)
+        }
+        strict.update(zip(own, holm(np.array(list(own.values()))).tolist(), strict=True))
+        asked.update(own)
+    false_discovery = benjamini_hochberg(np.array(list(asked.values())))
+    return Adjusted(strict, dict(zip(asked, false_discovery.tolist(), strict=True)))
