@@ -1,0 +1,159 @@
+"""From the bias stage's tables to the numbers that a check is held against."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from configs.schema import PolicyCheck
+from tasks.bias import METRICS, Disparity, Metric, find
+from tasks.errors import ConfigError
+from tasks.policy.checks import Number
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """group_metrics and disparities, without single classes, by what a check names.
+
+    Attributes:
+        metrics: (metric, attribute) → group → row.
+        gaps: (comparison, attribute) → rows.
+    """
+
+    metrics: dict[tuple[str, str | None], dict[str | None, Row]]
+    gaps: dict[tuple[str, str], list[Row]]
+
+    @classmethod
+    def of(cls, group_metrics: pa.Table, disparities: pa.Table, wanted: Iterable[str]) -> Tables:
+        """Keeps what the wanted metrics, and those that they compare, need."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        names = {"count"}
+        for name in wanted:
+            entry = find(name)
+            names |= {name, *(entry.bases if isinstance(entry, Disparity) else ())}
+
+        def rows(table: pa.Table) -> list[Row]:
+            kept = pc.and_(table.column("output").is_null(), pc.is_in(table.column("metric"), pa.array(sorted(names))))
+            return table.filter(kept).to_pylist()
+
+        metrics: dict[tuple[str, str | None], dict[str | None, Row]] = {}
+        for row in rows(group_metrics):
+            metrics.setdefault((row["metric"], row["attribute"]), {})[row["group"]] = row
+        gaps: dict[tuple[str, str], list[Row]] = {}
+        for row in rows(disparities):
+            gaps.setdefault((row["metric"], row["attribute"]), []).append(row)
+        return cls(metrics, gaps)
+
+
+def numbers_for(check: PolicyCheck, tables: Tables) -> list[Number]:
+    """Every number that the check is held against; the worst of them decides.
+
+    Raises:
+        ConfigError: the metric is not known.
+    """
+    entry = find(check.metric)
+    if entry is None:
+        raise ConfigError(f"{check.metric} is not a metric", where="policy", code="unknown_metric")
+    found = _of_metric(check, entry, tables) if isinstance(entry, Metric) else _of_gap(check, entry, tables)
+    return found or [_absent(check, tables)]
+
+
+def _absent(check: PolicyCheck, tables: Tables) -> Number:
+    groups = [group for group in tables.metrics.get(("count", check.attribute), {}) if group is not None]
+    if check.group is not None and check.group not in groups:
+        reason = f"no row of the data is in the group {check.group}"
+    else:
+        reason = "the audit has no such number"
+    return Number(group=check.group, value=None, status="undefined", reason=reason)
+
+
+def _of_metric(check: PolicyCheck, metric: Metric, tables: Tables) -> list[Number]:
+    rows = tables.metrics.get((metric.name, check.attribute), {})
+    return [
+        Number(
+            group=group, value=row["value"], exact=_fraction(row) if _is_share(metric, row) else None,
+            low=row["ci_low"], high=row["ci_high"], status=row["status"], reason=row["reason"],
+            numerator=row["numerator"], denominator=row["denominator"], n=row["n"],
+            too_small=row["status"] == "insufficient_data", certain=metric.name == "count",
+        )
+        for group, row in rows.items()
+        if check.group is None or group == check.group
+    ]  # fmt: skip
+
+
+def _of_gap(check: PolicyCheck, gap: Disparity, tables: Tables) -> list[Number]:
+    assert check.attribute is not None  # check_policy saw to it
+    rows = tables.gaps.get((gap.name, check.attribute), [])
+    pairs = [row for row in rows if row["group"] is not None]
+    if check.group is not None:
+        return [_pair(gap, row, tables) for row in pairs if row["group"] == check.group]
+    if gap.attained:
+        others = [row for row in pairs if row["group"] != row["reference"]]
+        if others:
+            return [_pair(gap, row, tables) for row in others]
+    return [_whole(gap, row, tables) for row in rows if row["group"] is None]
+
+
+def _pair(gap: Disparity, row: Row, tables: Tables) -> Number:
+    base = tables.metrics[gap.bases[0], row["attribute"]]
+    group, reference = base[row["group"]], base[row["reference"]]
+    single = len(gap.bases) == 1 and gap.bases[0] != "count"
+    return Number(
+        group=row["group"], value=row["value"], exact=_exact_pair(gap, row, group, reference) if single else None,
+        low=row["ci_low"], high=row["ci_high"], status=row["status"], reason=row["reason"],
+        numerator=group["numerator"] if single else None, denominator=group["denominator"] if single else None,
+        n=group["n"], reference=row["reference"],
+        reference_numerator=reference["numerator"] if single else None,
+        reference_denominator=reference["denominator"] if single else None,
+        p_value=row["p_value"], p_adjusted=row["p_adjusted"], test=row["test"],
+        too_small=row["status"] == "insufficient_data",
+    )  # fmt: skip
+
+
+def _whole(gap: Disparity, row: Row, tables: Tables) -> Number:
+    bases = [tables.metrics[base, row["attribute"]] for base in gap.bases]
+    lacking = {
+        str(group): found["reason"] or "" for base in bases for group, found in base.items() if found["status"] != "ok"
+    }
+    enough = min(sum(found["status"] == "ok" for found in base.values()) for base in bases)
+    # The status of the row may also say that no interval could be made, which is no matter of a denominator.
+    return Number(
+        group=None, value=row["value"], low=row["ci_low"], high=row["ci_high"], status=row["status"],
+        reason=row["reason"], n=sum(found["n"] for found in bases[0].values()), reference=row["reference"],
+        p_value=row["p_value"], p_adjusted=row["p_adjusted"], test=row["test"], too_small=enough < 2,
+        left_out=tuple(f"{group} ({reason})" for group, reason in lacking.items()),
+    )  # fmt: skip
+
+
+def _is_share(metric: Metric, row: Row) -> bool:
+    """Whether numerator / denominator is the value, and both are counts."""
+    return metric.from_cells is not None and _fraction(row) is not None
+
+
+def _fraction(row: Row) -> Fraction | None:
+    """The value as a fraction of counts; None with weights, or where there is none."""
+    top, bottom = row["numerator"], row["denominator"]
+    if top is None or not bottom or top != int(top) or bottom != int(bottom):
+        return None
+    return Fraction(int(top), int(bottom))
+
+
+def _exact_pair(gap: Disparity, row: Row, group: Row, reference: Row) -> Fraction | None:
+    """The compared rates as one fraction, so that (3/5)/(6/8) is 0.8."""
+    if not METRICS[gap.bases[0]].proportion or row["value"] is None:
+        return None
+    a, b = _fraction(group), _fraction(reference)
+    if a is None or b is None:
+        return None
+    both = [a - b, b - a] if gap.comparison == "difference" else [x / y for x, y in ((a, b), (b, a)) if y]
+    # Which way round the table compares them shows in its value.
+    return min(both, key=lambda fraction: abs(float(fraction) - row["value"]), default=None)

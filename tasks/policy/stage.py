@@ -1,0 +1,123 @@
+"""The stage: holds the declared checks against the measured numbers, and says what becomes of the audit."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from configs.schema import AuditConfig, PolicyCheck
+from tasks.bias import METRICS, Disparity, find, four_fifths
+from tasks.contracts import Done, Finding, Severity
+from tasks.policy.checks import Judged, Number, audit_verdict, judged, worst
+from tasks.policy.numbers import Tables, numbers_for
+from tasks.policy.sentences import sentence
+
+if TYPE_CHECKING:
+    from tasks.persist import Workspace
+
+#: single groups listed under a check, the worst first
+SHOWN = 100
+
+
+def judge(config: AuditConfig, workspace: Workspace) -> Done:
+    """Judges every check of the policy from the tables `group_metrics` and `disparities`.
+
+    Raises:
+        ConfigError: a check names a metric that is not known.
+    """
+    started = perf_counter()
+    checks: list[dict[str, Any]] = []
+    if config.policy:
+        tables = Tables.of(
+            workspace.read_table("group_metrics"),
+            workspace.read_table("disparities"),
+            [check.metric for check in config.policy],
+        )
+        checks = [judge_check(config, check, tables) for check in config.policy]
+    return Done(
+        stage="policy",
+        findings=tuple(finding for check in checks if (finding := _finding(check))),
+        facts={"checks": checks, "verdict": audit_verdict([check["verdict"] for check in checks])},
+        seconds=perf_counter() - started,
+    )
+
+
+def judge_check(config: AuditConfig, check: PolicyCheck, tables: Tables) -> dict[str, Any]:
+    """One check as JSON values: what was declared, what was found, the verdict, and the sentence."""
+    numbers = numbers_for(check, tables)
+    entry = find(check.metric)
+    assert entry is not None
+    base = METRICS[entry.bases[0]] if isinstance(entry, Disparity) else entry
+    signed = entry.signed and not (isinstance(entry, Disparity) and entry.comparison == "ratio")
+    level = 1 - config.bias.confidence
+    found = [judged(check, number, level=level, signed=signed) for number in numbers]
+    deciding = worst(found)
+    number = deciding.number
+    flags = [_flag(entry, one.number, config.bias.confidence) for one in found]
+    flagged = [flag["flag"] for flag in flags if flag is not None]
+    listed = sorted(zip(found, flags, strict=True), key=lambda pair: pair[0].margin)
+    listed.sort(key=lambda pair: ("not_satisfied", "insufficient_data", "satisfied").index(pair[0].verdict))
+    return {
+        "metric": check.metric,
+        "attribute": check.attribute,
+        "group": number.group,
+        "min": check.min,
+        "max": check.max,
+        "severity": check.severity,
+        "confidence": check.confidence,
+        "verdict": deciding.verdict,
+        **_facts(number),
+        "sentence": sentence(
+            check, entry, base, deciding, found, confidence=config.bias.confidence
+        ),
+        "flag": any(flagged) if flagged else None,
+        "four_fifths": flags[found.index(deciding)],
+        "groups": [
+            {"group": one.number.group, "verdict": one.verdict, **_facts(one.number), "four_fifths": flag}
+            for one, flag in listed[:SHOWN]
+        ] if check.attribute is not None else [],
+    }  # fmt: skip
+
+
+def _facts(number: Number) -> dict[str, Any]:
+    return {
+        "value": number.value, "status": number.status, "reason": number.reason, "ci_low": number.low,
+        "ci_high": number.high, "numerator": number.numerator, "denominator": number.denominator, "n": number.n,
+        "reference": number.reference, "reference_numerator": number.reference_numerator,
+        "reference_denominator": number.reference_denominator, "p_value": number.p_value,
+        "p_adjusted": number.p_adjusted, "test": number.test,
+    }  # fmt: skip
+
+
+def _flag(entry: object, number: Number, confidence: float) -> dict[str, Any] | None:
+    """The four-fifths rule on the counts, where selection rates of two groups are compared."""
+    if not (isinstance(entry, Disparity) and entry.bases == ("selection_rate",)) or number.reference is None:
+        return None
+    counts = (number.numerator, number.denominator, number.reference_numerator, number.reference_denominator)
+    if any(count is None or count != int(count) for count in counts):
+        return None
+    result = four_fifths(*(int(count) for count in counts if count is not None), confidence=confidence)
+    return {
+        "flag": result.flagged, "significant": result.significant, "shortfall": result.shortfall,
+        "fisher_p": _real(result.fisher_p), "z": _real(result.z),
+    }  # fmt: skip
+
+
+def _real(value: float) -> float | None:
+    return value if value == value else None  # NaN is no JSON value
+
+
+def _finding(check: dict[str, Any]) -> Finding | None:
+    if check["verdict"] == "satisfied":
+        return None
+    metric = find(check["metric"])
+    declared: Severity = check["severity"]
+    # What could not be judged is no violation: it is said, but not as loud.
+    severity = "warning" if check["verdict"] == "insufficient_data" and declared == "critical" else declared
+    return Finding(
+        severity, f"policy_{check['verdict']}", check["sentence"],
+        evidence="disparities" if isinstance(metric, Disparity) else "group_metrics", stage="policy",
+    )  # fmt: skip
+
+
+__all__ = ["Judged", "judge", "judge_check"]

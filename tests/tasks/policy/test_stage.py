@@ -1,0 +1,244 @@
+"""Whole checks on audits written by hand: the cases of LAW.md, and what each kind of metric is held against."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tasks.policy import judge
+
+
+def _rates(selected: dict[str, tuple[int, int]], audit, checks: list[dict], **blocks):
+    """An audit of recorded decisions from (selected, n) by group; the labels are the decisions."""
+    groups, decisions = [], []
+    for group, (yes, n) in selected.items():
+        groups += [group] * n
+        decisions += ["yes"] * yes + ["no"] * (n - yes)
+    found = audit({"g": groups}, label=decisions, decision=decisions, policy=checks, **blocks)
+    return judge(found.config, found.workspace)
+
+
+IMPACT = {"metric": "impact_ratio", "attribute": "g", "min": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("focal", "reference", "least", "verdict", "flag", "significant"),
+    [
+        ((12, 40), (48, 80), 30, "not_satisfied", True, True),
+        ((170, 390), (412, 797), 30, "satisfied", False, True),
+        ((7, 17), (215, 412), 30, "insufficient_data", True, False),
+        ((7, 17), (215, 412), 10, "insufficient_data", True, False),  # not for its size: nothing can be told
+        ((3, 5), (6, 8), 5, "satisfied", False, False),
+        ((3, 5), (6, 8), 30, "insufficient_data", False, False),
+        ((40, 100), (60, 100), 30, "not_satisfied", True, True),
+    ],
+)
+def test_the_cases_of_the_law_page(audit, focal, reference, least, verdict, flag, significant) -> None:
+    done = _rates({"focal": focal, "reference": reference}, audit, [IMPACT], bias={"min_group_size": least})
+    (check,) = done.facts["checks"]
+    assert check["verdict"] == verdict
+    assert check["flag"] is flag
+    assert check["four_fifths"]["significant"] is significant
+    assert (check["numerator"], check["denominator"]) == focal
+    assert (check["reference_numerator"], check["reference_denominator"]) == reference
+    assert (check["group"], check["reference"]) == ("focal", "reference")
+    assert check["value"] == focal[0] * reference[1] / (focal[1] * reference[0])
+    expected = {"satisfied": "satisfied", "not_satisfied": "not_satisfied", "insufficient_data": "inconclusive"}
+    assert done.facts["verdict"] == expected[verdict]
+    assert [f.code for f in done.findings] == ([] if verdict == "satisfied" else [f"policy_{verdict}"])
+
+
+def test_a_significant_difference_is_said_beside_a_satisfied_ratio(audit) -> None:
+    done = _rates({"focal": (170, 390), "reference": (412, 797)}, audit, [IMPACT])
+    sentence = done.facts["checks"][0]["sentence"]
+    assert sentence == (
+        "Impact ratio by g, focal against reference, is 0.843 (selection rate 43.6\u00a0%, 170 of 390, against"
+        " 51.7\u00a0%, 412 of 797; 95\u00a0% interval 0.738 to 0.959), within the declared minimum 0.8; the groups do"
+        " differ by more than chance (Fisher's exact test, p = 0.009)."
+    )
+
+
+def test_no_policy_is_satisfied(audit) -> None:
+    done = _rates({"a": (1, 2), "b": (2, 2)}, audit, [])
+    assert done.facts == {"checks": [], "verdict": "satisfied"}
+
+
+def test_facts_are_json_with_all_keys(audit) -> None:
+    checks = [
+        IMPACT,
+        {"metric": "equalized_odds_difference", "attribute": "g", "max": 0.1, "severity": "warning"},
+        {"metric": "accuracy", "min": 0.9},
+        {"metric": "roc_auc", "attribute": "g", "min": 0.5, "confidence": "interval"},
+    ]
+    done = _rates({"a": (50, 100), "b": (60, 100)}, audit, checks)
+    keys = {
+        "metric", "attribute", "group", "min", "max", "severity", "confidence", "verdict", "value", "status", "ci_low",
+        "ci_high", "numerator", "denominator", "n", "reference", "sentence", "flag",
+    }  # fmt: skip
+    for check in json.loads(json.dumps(done.facts, allow_nan=False))["checks"]:
+        assert keys <= set(check)
+        assert check["sentence"].endswith(".")
+
+
+def test_the_worst_group_is_named_and_the_others_are_mentioned(audit) -> None:
+    selected = {"a": (90, 100), "b": (40, 100), "c": (20, 100), "d": (88, 100), "e": (1, 10)}
+    (check,) = _rates(selected, audit, [IMPACT]).facts["checks"]
+    assert (check["verdict"], check["group"], check["reference"]) == ("not_satisfied", "c", "a")
+    assert check["sentence"].endswith("Also not satisfied: b. Not enough data for e.")
+    assert [(g["group"], g["verdict"]) for g in check["groups"]] == [
+        ("c", "not_satisfied"), ("b", "not_satisfied"), ("e", "insufficient_data"), ("d", "satisfied"),
+    ]  # fmt: skip
+
+
+def test_a_small_group_never_passes_by_being_small(audit) -> None:
+    selected = {"a": (90, 100), "b": (85, 100), "tiny": (9, 10)}
+    (check,) = _rates(selected, audit, [IMPACT]).facts["checks"]
+    assert (check["verdict"], check["group"]) == ("insufficient_data", "tiny")
+    assert "it cannot be judged: tiny: rests on 10 rows; 30 are needed" in check["sentence"]
+
+
+def test_a_check_on_one_group(audit) -> None:
+    selected = {"a": (90, 100), "b": (85, 100), "tiny": (9, 10)}
+    checks = [{**IMPACT, "group": "b"}, {**IMPACT, "group": "nobody"}, {"metric": "selection_rate", "attribute": "g",
+              "group": "a", "min": 0.94}]  # fmt: skip
+    one, nobody, rate = _rates(selected, audit, checks).facts["checks"]
+    assert (one["verdict"], one["group"]) == ("satisfied", "b")
+    assert nobody["verdict"] == "insufficient_data"
+    assert nobody["sentence"] == (
+        "Impact ratio by g for nobody cannot be judged: no row of the data is in the group nobody."
+    )
+    assert rate["verdict"] == "insufficient_data"  # 90 of 100 may well come from 94 %
+    assert rate["value"] == 0.9
+
+
+#: TPR a .8, b .5; FPR a .3, b .1; 200 rows each
+CELLS = {"a": (80, 20, 30, 70), "b": (50, 50, 10, 90)}
+
+
+@pytest.mark.parametrize(
+    ("check", "verdict"),
+    [
+        ({"metric": "equalized_odds_difference", "max": 0.1}, "not_satisfied"),
+        ({"metric": "equalized_odds_difference", "max": 0.29}, "not_satisfied"),  # equal rates are rejected
+        ({"metric": "equalized_odds_difference", "max": 0.3}, "satisfied"),
+        ({"metric": "equalized_odds_ratio", "min": 0.5}, "not_satisfied"),
+        ({"metric": "equal_opportunity_difference", "max": 0.3}, "satisfied"),
+        ({"metric": "true_positive_rate_difference", "max": 0.1}, "not_satisfied"),
+        ({"metric": "selection_rate_difference", "max": 0.25}, "satisfied"),
+        ({"metric": "selection_rate_ratio", "min": 0.8}, "not_satisfied"),
+        ({"metric": "accuracy_difference", "max": 0.04}, "insufficient_data"),  # .05, and p is .3
+        ({"metric": "accuracy_difference", "max": 0.05}, "satisfied"),
+        ({"metric": "label_rate_difference", "max": 0.0}, "satisfied"),
+        ({"metric": "class_imbalance", "max": 0.1}, "satisfied"),
+        ({"metric": "true_positive_rate", "min": 0.7}, "not_satisfied"),
+        ({"metric": "true_positive_rate", "min": 0.55}, "insufficient_data"),
+        ({"metric": "false_positive_rate", "max": 0.2}, "not_satisfied"),
+        ({"metric": "count", "min": 200}, "satisfied"),
+        ({"metric": "count", "min": 201}, "not_satisfied"),
+        ({"metric": "balanced_accuracy_difference", "max": 0.06}, "satisfied"),
+    ],
+)
+def test_every_kind_of_metric(audit_cells, check: dict, verdict: str) -> None:
+    found = audit_cells(CELLS, least=30, policy=[{"attribute": "g", **check}])
+    (result,) = judge(found.config, found.workspace).facts["checks"]
+    assert result["verdict"] == verdict, result["sentence"]
+
+
+def test_an_aggregate_over_three_groups(audit_cells) -> None:
+    policy = [{"metric": "accuracy_difference", "attribute": "g", "max": 0.1}]
+    cells = {"a": (80, 20, 30, 70), "b": (50, 50, 10, 90), "c": (50, 50, 60, 40)}
+    found = audit_cells(cells, least=30, policy=policy)
+    (check,) = judge(found.config, found.workspace).facts["checks"]
+    assert check["verdict"] == "not_satisfied"
+    assert check["value"] == pytest.approx(0.3)
+    assert (check["group"], check["test"]) == (None, "chi_squared")
+    with_small = audit_cells({**cells, "d": (1, 1, 1, 1)}, least=30, policy=[{**policy[0], "max": 0.5}])
+    (check,) = judge(with_small.config, with_small.workspace).facts["checks"]
+    assert check["verdict"] == "insufficient_data"
+    assert "nothing can be said of d (rests on 4 rows; 30 are needed)" in check["sentence"]
+
+
+def test_undefined_counts_as_insufficient(audit_cells) -> None:
+    policy = [{"metric": "true_positive_rate", "attribute": "g", "min": 0.1}]
+    found = audit_cells({"a": (50, 0, 50, 0), "b": (0, 0, 50, 50)}, policy=policy)
+    done = judge(found.config, found.workspace)
+    (check,) = done.facts["checks"]
+    assert (check["verdict"], check["group"], check["value"]) == ("insufficient_data", "b", None)
+    assert "0/0: no positive labels" in check["sentence"]
+    assert done.facts["verdict"] == "inconclusive"
+
+
+def test_one_group_only(audit_cells) -> None:
+    found = audit_cells({"a": (50, 0, 50, 0)}, policy=[IMPACT])
+    (check,) = judge(found.config, found.workspace).facts["checks"]
+    assert check["verdict"] == "insufficient_data"
+    assert check["sentence"] == "Impact ratio by g cannot be judged: there is only one group."
+
+
+def test_signed_means_are_judged_by_their_size(audit) -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=400)
+    found = audit(
+        {"g": ["a", "b"] * 200}, label=truth, score=truth - 1, task="regression", favorable=None,
+        policy=[{"metric": "mean_error", "max": 0.5}, {"metric": "mean_error_difference", "attribute": "g", "max": 0.5},
+                {"metric": "root_mean_squared_error", "attribute": "g", "max": 1.5}],
+    )  # fmt: skip
+    error, gap, rmse = judge(found.config, found.workspace).facts["checks"]
+    assert error["verdict"] == "not_satisfied"
+    assert error["value"] == pytest.approx(-1)
+    assert gap["verdict"] == "satisfied"
+    assert rmse["verdict"] == "satisfied"
+
+
+def test_severity_travels(audit) -> None:
+    checks = [{**IMPACT, "severity": level} for level in ("critical", "warning", "info")]
+    failed = _rates({"a": (10, 100), "b": (60, 100)}, audit, checks)
+    assert [f.severity for f in failed.findings] == ["critical", "warning", "info"]
+    unknown = _rates({"a": (1, 10), "b": (60, 100)}, audit, checks)
+    assert [f.severity for f in unknown.findings] == ["warning", "warning", "info"]
+
+
+def test_hostile_names_stay_text(audit) -> None:
+    name = "<script>alert('x')</script>|" + "y" * 200
+    (check,) = _rates({name: (10, 100), "b": (60, 100)}, audit, [IMPACT]).facts["checks"]
+    assert name in check["sentence"]
+
+
+def test_weights_have_no_integers_to_compare(audit) -> None:
+    rng = np.random.default_rng(0)
+    n = 300
+    decision = rng.choice(["yes", "no"], n)
+    found = audit(
+        {"g": rng.choice(["a", "b"], n), "w": rng.exponential(size=n)}, label=decision, decision=decision,
+        sensitive={"g": {"column": "g"}}, data={"weight": "w"}, policy=[{**IMPACT, "min": 0.99}],
+    )  # fmt: skip
+    (check,) = judge(found.config, found.workspace).facts["checks"]
+    assert check["flag"] is None
+    assert check["test"] == "wald, linearised"
+    assert check["verdict"] in {"satisfied", "insufficient_data"}
+
+
+def test_a_value_just_below_the_limit_is_printed_apart_from_it(audit) -> None:
+    # 3999/5000 against 1: 0.7998 must not read "0.800, below 0.8"
+    (check,) = _rates({"a": (3999, 5000), "b": (5000, 5000)}, audit, [IMPACT]).facts["checks"]
+    assert "is 0.7998 (" in check["sentence"]
+
+
+def test_a_test_that_correction_undoes_is_said_to_be_so(audit) -> None:
+    selected = {"a": (60, 100), "b": (45, 100), "c": (58, 100), "d": (57, 100), "e": (59, 100)}
+    (check,) = _rates(selected, audit, [{**IMPACT, "group": "b"}]).facts["checks"]
+    assert check["p_value"] < 0.05 <= check["p_adjusted"]
+    assert check["verdict"] == "not_satisfied"  # the declared rule looks at the test itself
+    assert "after correction for the number of tests" in check["sentence"]
+
+
+def test_a_failed_aggregate_says_what_it_leaves_out(audit_cells) -> None:
+    found = audit_cells(
+        {**CELLS, "c": (1, 1, 1, 1)}, least=30,
+        policy=[{"metric": "equalized_odds_difference", "attribute": "g", "max": 0.1}],
+    )  # fmt: skip
+    (check,) = judge(found.config, found.workspace).facts["checks"]
+    assert check["verdict"] == "not_satisfied"
+    assert check["sentence"].endswith("It leaves out c (rests on 2 rows; 30 are needed).")
