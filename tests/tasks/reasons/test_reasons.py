@@ -1,0 +1,105 @@
+"""Principal reasons: chosen by hand-computed cases, and on the bundled model as the recipe says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from flows.request import load_config
+from tasks.contracts import Done, NotApplicable, schema_of
+from tasks.load import open_subject
+from tasks.persist.publish import begin, new_run_id
+from tasks.predict import predict
+from tasks.reasons import principal_reasons, state_reasons
+from tasks.reasons.stage import code_of
+from tasks.watch import Watch
+
+
+@pytest.mark.parametrize(
+    ("contribution", "chosen"),
+    [
+        ([-1.0, -2.0, 3.0, 0.0], ["b", "a"]),  # worst first; what helps or is nought is no reason
+        ([-1.0, -1.0, -1.0, -1.0], ["a", "b", "c", "d"]),  # ties by name
+        ([1.0, 0.0, 2.0, 3.0], []),
+        ([-1.0, -5.0, -3.0, -2.0], ["b", "c", "d", "a"]),
+    ],
+)
+def test_principal_reasons(contribution, chosen):
+    names = ["a", "b", "c", "d"]
+    assert [names[j] for j in principal_reasons(np.array(contribution), names)] == chosen
+
+
+def test_no_more_than_four():
+    assert len(principal_reasons(-np.arange(1.0, 9.0), [f"f{i}" for i in range(8)])) == 4
+
+
+def test_codes_are_stable_and_plain():
+    assert code_of("capital_gain") == "R-CAPITAL-GAIN"
+    assert code_of("<script>") == "R--SCRIPT-"
+
+
+@pytest.fixture(scope="module")
+def stated(tmp_path_factory):
+    config = load_config("configs/adult_income.yaml", ["model.version=1", "explain.rows=40", "explain.background=20"])
+    workspace = begin(tmp_path_factory.mktemp("reasons"), config.name, new_run_id())
+    predict(config, workspace, Watch())
+    return config, workspace, state_reasons(config, workspace, Watch())
+
+
+def test_every_adverse_row_of_the_sample_has_its_reasons(stated):
+    _, workspace, done = stated
+    assert isinstance(done, Done)
+    table = workspace.read_table("reason_codes")
+    assert table.schema.equals(schema_of("reason_codes", pa.int64()))
+    reasons = table.to_pandas()
+    assert reasons.row_id.nunique() == done.facts["adverse"] > 10
+    assert (reasons.contribution < 0).all()
+    decided = workspace.read_table("predictions").to_pandas().set_index("row_id").decision
+    assert set(decided.loc[reasons.row_id]) == {"<=50K"}
+    for _, row in reasons.groupby("row_id"):
+        assert row["rank"].tolist() == list(range(1, len(row) + 1))
+        assert row.contribution.is_monotonic_increasing
+        assert len(row) <= 4
+
+
+def test_a_sensitive_feature_among_the_reasons_is_a_finding(stated):
+    _, workspace, done = stated
+    reasons = workspace.read_table("reason_codes").to_pandas()
+    named = reasons.features.map(lambda features: features[0]).value_counts()
+    for finding in done.findings:
+        name = finding.text.partition(",")[0]
+        assert f"{named[name]} of {done.facts['adverse']}" in finding.text
+    assert set(done.facts["protected"]) == {"age", "race", "sex"} & set(named.index)
+
+
+def test_contributions_are_of_the_margin_against_approved_rows(stated):
+    # Efficiency: all contributions of a row add up to its margin less the mean margin of rows just above the cut-off.
+    from tasks.explain import contributions, problem_of
+
+    config, _, _ = stated
+    subject = open_subject(config)
+    scores = subject.predictor(subject.rows)[:, 0]
+    approved = np.flatnonzero(scores >= 0.5)
+    background = subject.rows[approved[np.argsort(scores[approved])][:50]]
+    rows = subject.rows[np.flatnonzero(scores < 0.5)[:8]]
+    found = contributions(subject, problem_of(subject), rows, background, 512, Watch())
+    margin = subject.predictor(rows, "margin")[:, 0] - subject.predictor(background, "margin")[:, 0].mean()
+    np.testing.assert_allclose(found.sum(axis=1), margin, atol=1e-5)
+
+
+NO_OUTCOME = ["data.sensitive={}", "data.intersections=[]", "policy=[]", "data.target.favorable=null"]
+
+
+@pytest.mark.parametrize(
+    ("config", "settings", "words"),
+    [
+        ("configs/digit_scenes.yaml", [], "images"),
+        ("configs/adult_income.yaml", NO_OUTCOME, "favourable"),
+    ],
+)
+def test_where_there_is_no_adverse_decision_reasons_do_not_apply(tmp_path, config, settings, words):
+    checked = load_config(config, [*settings, "explain.rows=5"])
+    found = state_reasons(checked, begin(tmp_path, checked.name, new_run_id()), Watch())
+    assert isinstance(found, NotApplicable)
+    assert words in found.reason
