@@ -24,6 +24,7 @@ from flows.preflight import checked_config, run_label
 from flows.run import WATCH, Ledger, Outcome, Run
 from tasks.contracts import Done
 from tasks.errors import Stopped
+from tasks.explain import join_importance
 from tasks.persist.publish import begin, discard, new_run_id
 from tasks.watch import Watch
 
@@ -101,6 +102,7 @@ def examine(run: Run, runner: Runner) -> Ledger:
     ledger.enter(steps.result_of("reasons", reasons))
 
     tables = [result for result in explained if isinstance(result, Done)]
+    join_importance(run.workspace, tables)
     ledger.enter(steps.result_of("agreement", start(steps.compare_techniques, explained=tables)))
     if isinstance(ledger.results["bias"], Done):
         ledger.enter(steps.result_of("policy", start(steps.judge)))

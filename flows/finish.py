@@ -29,7 +29,6 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
     Raises:
         StorageError: a file cannot be written; nothing is published.
     """
-    from tasks.explain import join_importance
     from tasks.report import RunRecord, write_report
 
     config, workspace = run.config, run.workspace
@@ -37,7 +36,6 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
     environment = {"python": platform.python_version(), "system": platform.system(), **_versions()}
     writing = run.watch.for_task("write the report")  # no deadline: an audit that ran into one is reported too
     writing.advance(0)
-    join_importance(workspace, ledger.done("explain/"))
     resolved = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
     workspace.write_bytes("config.yaml", resolved.encode())
     record = RunRecord(
