@@ -28,7 +28,7 @@ from tasks.explain import join_importance
 from tasks.persist.publish import begin, discard, new_run_id
 from tasks.watch import Watch
 
-Runner = TaskRunner[PrefectFuture[Any]]
+Runner = TaskRunner[Any]
 
 #: tasks at a time, unless the config says otherwise
 WORKERS = 4

@@ -31,8 +31,8 @@ def _worth_a_retry(task: Any, task_run: Any, state: State[Any]) -> bool:
 
 def _step(name: str, tag: str, **options: Any) -> Callable[[Callable[..., Any]], Task[..., Any]]:
     """A Prefect task without Prefect's own cache and result store: its results are the run folder's."""
-    defaults = {"name": name, "tags": ["keras-audit", tag], "cache_policy": NO_CACHE, "persist_result": False}
-    return task(**{**defaults, **options})  # type: ignore[call-overload,no-any-return]
+    defaults = {"name": name, "task_run_name": name, "tags": ["keras-audit", tag]}
+    return task(**{**defaults, "cache_policy": NO_CACHE, "persist_result": False, **options})
 
 
 def _timed(watch: Watch, work: Callable[[Watch], StageResult]) -> StageResult | State[Any]:
