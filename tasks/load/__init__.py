@@ -1,0 +1,41 @@
+"""Opening the subject of an audit: data, model, and what makes one fit the other.
+
+Nothing here imports TensorFlow until a model is opened.
+"""
+
+from tasks.load.backend import tensorflow
+from tasks.load.encoding import Encoder, Feature
+from tasks.load.fitting import Refusal, feature_kinds, feature_names, nulls_accepted, refusals
+from tasks.load.images import images
+from tasks.load.models import LoadedModel, Located, load_model, locate_model, open_model
+from tasks.load.predictor import Predictor
+from tasks.load.subject import Subject, open_subject
+from tasks.load.tables import Dataset, load_data, open_data
+from tasks.load.targets import class_index, class_names, target_codes, target_numbers
+
+__all__ = [
+    "Dataset",
+    "Encoder",
+    "Feature",
+    "LoadedModel",
+    "Located",
+    "Predictor",
+    "Refusal",
+    "Subject",
+    "class_index",
+    "class_names",
+    "feature_kinds",
+    "feature_names",
+    "images",
+    "load_data",
+    "load_model",
+    "locate_model",
+    "nulls_accepted",
+    "open_data",
+    "open_model",
+    "open_subject",
+    "refusals",
+    "target_codes",
+    "target_numbers",
+    "tensorflow",
+]

@@ -1,0 +1,259 @@
+"""Data files: Parquet, CSV and Arrow, from a path or any fsspec address, read whole with their digest.
+
+A format is a function and one line in FORMATS.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from configs.schema import AuditConfig
+from tasks.contracts import Done
+from tasks.errors import ConfigError, DataRefused
+from tasks.load.cache import Cache
+from tasks.load.digests import digest_of, state_of
+from tasks.watch import Watch
+
+#: a path on this machine, or the bytes of something far away
+Source = Path | bytes
+
+#: texts that mean "no value" where a CSV cell is not quoted
+CSV_NULLS = (
+    "", "#N/A", "#N/A N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
+)  # fmt: skip
+
+#: columns in which pandas keeps a row's label
+_PANDAS_INDEX = re.compile(r"__index_level_\d+__")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The data under audit, as read.
+
+    Attributes:
+        table: n rows in the order of the file.
+        reference: training data, or None.
+        row_id: (n,) the id column's values in their own type, else int64 positions.
+        sha256, reference_sha256: of the files' bytes.
+        path, reference_path: as in the config.
+        limitations: sentences for the report.
+    """
+
+    table: pa.Table
+    reference: pa.Table | None
+    row_id: pa.Array
+    sha256: str
+    reference_sha256: str | None
+    path: str
+    reference_path: str | None
+    limitations: tuple[str, ...] = ()
+
+
+def open_data(config: AuditConfig) -> Dataset:
+    """Reads the audited data and its reference. Rows are not judged here: an empty table is the gate's.
+
+    Raises:
+        ConfigError: a file is missing, unreadable or of an unknown format.
+        DataRefused: two columns have one name.
+    """
+    table, sha256 = _read(config.data.path, "data.path")
+    limitations: tuple[str, ...] = ()
+    if config.data.reference is None:
+        reference = reference_sha256 = None
+        limitations = ("No reference data is given (data.reference): background rows are drawn from the audited data.",)
+    else:
+        reference, reference_sha256 = _read(config.data.reference, "data.reference")
+    return Dataset(
+        table=table,
+        reference=reference,
+        row_id=_row_id(table, config.data.id),
+        sha256=sha256,
+        reference_sha256=reference_sha256,
+        path=config.data.path,
+        reference_path=config.data.reference,
+        limitations=limitations,
+    )
+
+
+def load_data(config: AuditConfig, watch: Watch) -> Done:
+    """The stage: opens the data and says what it is, in JSON values.
+
+    Raises:
+        ConfigError, DataRefused: as `open_data`.
+    """
+    watch.expect(1)
+    data = open_data(config)
+    watch.advance()
+    facts = {"data": _facts(data.path, data.sha256, data.table), "reference": None}
+    if data.reference is not None and data.reference_path and data.reference_sha256:
+        facts["reference"] = _facts(data.reference_path, data.reference_sha256, data.reference)
+    return Done("load_data", facts=facts, limitations=data.limitations)
+
+
+def default_columns(table: pa.Table) -> tuple[str, ...]:
+    """The columns that a person wrote into the file: all but those in which pandas keeps its index."""
+    return tuple(name for name in table.column_names if not _PANDAS_INDEX.fullmatch(name))
+
+
+def _facts(path: str, sha256: str, table: pa.Table) -> dict[str, Any]:
+    columns = [{"name": field.name, "type": str(field.type)} for field in table.schema]
+    return {"path": path, "sha256": sha256, "rows": table.num_rows, "columns": columns}
+
+
+def _row_id(table: pa.Table, column: str | None) -> pa.Array:
+    if column is None or column not in table.column_names:  # a missing id column is the gate's to refuse
+        return pa.array(np.arange(table.num_rows, dtype=np.int64))
+    values = table.column(column)
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    return pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+
+
+# ---------------------------------------------------------------- formats
+
+
+def _parquet(source: Source) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source if isinstance(source, Path) else io.BytesIO(source)) as file:
+        _refuse_twins(file.schema_arrow.names)
+        return file.read()
+
+
+def _arrow(source: Source) -> pa.Table:
+    import pyarrow.feather as feather
+
+    # Not mapped into memory: a file that is overwritten later must not change, or break, what was read.
+    with pa.OSFile(str(source)) if isinstance(source, Path) else pa.BufferReader(source) as stream:
+        start = stream.read(6)
+        stream.seek(0)
+        if start == b"ARROW1":
+            return pa.ipc.open_file(stream).read_all()
+        if start[:4] == b"FEA1":
+            return feather.read_table(stream)
+        return pa.ipc.open_stream(stream).read_all()
+
+
+def _delimited(delimiter: str) -> Callable[[Source], pa.Table]:
+    def read(source: Source) -> pa.Table:
+        from pyarrow import csv
+
+        def table(types: dict[str, pa.DataType]) -> pa.Table:
+            return csv.read_csv(
+                str(source) if isinstance(source, Path) else io.BytesIO(source),
+                parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                convert_options=csv.ConvertOptions(
+                    null_values=list(CSV_NULLS),
+                    strings_can_be_null=True,
+                    quoted_strings_can_be_null=False,
+                    column_types=types,
+                ),
+            )
+
+        found = table({})
+        _refuse_twins(found.column_names)
+        # A text that looks like a date stays text, as whoever trained on this file will have read it.
+        dates = {field.name: pa.string() for field in found.schema if pa.types.is_temporal(field.type)}
+        found = table(dates) if dates else found
+        for field in found.schema:
+            if pa.types.is_binary(field.type):
+                raise pa.ArrowInvalid(f"column {field.name!r} is not UTF-8 text")
+        return found
+
+    return read
+
+
+#: file suffix → its reader; a reader raises pa.ArrowException, ValueError or OSError on what it cannot read
+FORMATS: dict[str, Callable[[Source], pa.Table]] = {
+    ".parquet": _parquet,
+    ".pq": _parquet,
+    ".csv": _delimited(","),
+    ".tsv": _delimited("\t"),
+    ".arrow": _arrow,
+    ".feather": _arrow,
+    ".ipc": _arrow,
+}
+
+_tables: Cache[tuple[pa.Table, str]] = Cache(4)
+
+
+def _read(path: str, key: str) -> tuple[pa.Table, str]:
+    """A table and the SHA-256 of the bytes it was read from."""
+    suffix = Path(path.split("?")[0]).suffix.lower()
+    if suffix not in FORMATS:
+        raise ConfigError(
+            f"{path} has a format that is not known",
+            where=key,
+            available=FORMATS,
+            hint="save the table in one of these formats",
+        )
+    if "://" in path or "::" in path:
+        content = _fetched(path, key)
+        sha256 = hashlib.sha256(content).hexdigest()
+        return _tables.get((suffix, sha256), lambda: (_parsed(content, suffix, path, key), sha256))
+    file = Path(path)
+    if not file.exists():
+        raise ConfigError(f"{path} does not exist", where=key, hint="relative paths start at the current folder")
+    if file.is_dir():
+        raise ConfigError(f"{path} is a folder", where=key, hint="name the file in it")
+
+    def table() -> tuple[pa.Table, str]:
+        sha256 = digest_of(file)
+        found = _parsed(file, suffix, path, key)
+        if digest_of(file) != sha256:
+            raise ConfigError(f"{path} changed while it was read", where=key, hint="run again")
+        return found, sha256
+
+    try:
+        return _tables.get((suffix, state_of(file)), table)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror or error})", where=key) from error
+
+
+def _fetched(address: str, key: str) -> bytes:
+    import fsspec
+
+    try:
+        with fsspec.open(address, "rb") as stream:
+            return stream.read()
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"{address} cannot be read ({reason[:300]})",
+            where=key,
+            hint="check the address, and that the file system's package is installed",
+        ) from error
+
+
+def _parsed(source: Source, suffix: str, path: str, key: str) -> pa.Table:
+    try:
+        table = FORMATS[suffix](source)
+    except (pa.ArrowException, ValueError, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ConfigError(
+            f"{path} cannot be read as {suffix[1:]} ({reason[:300]})", where=key, hint="is the file damaged?"
+        ) from error
+    _refuse_twins(table.column_names, path)
+    return table
+
+
+def _refuse_twins(names: list[str], path: str | None = None) -> None:
+    twins = [name for name, times in Counter(names).items() if times > 1]
+    if twins:
+        raise DataRefused(
+            "more than one column has the name",
+            where=path,
+            values=twins,
+            hint="rename one of them",
+            code="duplicate_columns",
+        )
