@@ -1,8 +1,8 @@
 """What a technique is given, and what it gives back.
 
 A technique is one file with a `TECHNIQUE = Technique(...)`. Its `prepare` does everything that no single row needs
-(background, coalitions, neighbourhood), and returns a function of a batch of rows; so rows can be streamed, sharded
-and resumed without the technique knowing. Sampling, batching, files and tables are `stage.py`'s.
+(background, coalitions, neighbourhood), and returns a `Prepared` with a function of a batch of rows; so rows can be
+streamed, sharded and resumed without the technique knowing. Sampling, batching, files and tables are `stage.py`'s.
 
 "Feature", "row" and "background" mean what the modality says: columns of a coded matrix for a table, pixels for an
 image. See `tasks.load.encoding` for the coded matrix.
@@ -20,8 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
-    from tasks.load.encoding import Feature
-    from tasks.load.predictor import Predictor
+    from tasks.load import Feature, Predictor
 
 Modality = Literal["table", "image"]
 OutputKind = Literal["probability", "margin"]
@@ -51,7 +50,9 @@ class Problem:
         features: d features; None for images.
         boxes: (n, 4) float64 left, top, right, bottom in pixels of the model's own input, or None.
         seed: every random draw derives from it and the technique's name.
-        model_path: the model file, for libraries that want the Keras model: `predictor.keras_model`.
+        positions: (n,) int64, where the rows stand in the data as read, rising.
+        threshold: a binary score at or above it decides for classes[1].
+        limitations: sentences about rows and background that every local technique must print.
     """
 
     modality: Modality
@@ -67,6 +68,9 @@ class Problem:
     features: tuple[Feature, ...] | None = None
     boxes: np.ndarray | None = None
     seed: int = 0
+    positions: np.ndarray | None = None
+    threshold: float = 0.5
+    limitations: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -86,13 +90,15 @@ class Attribution:
         values: (n, m, d) float64, in units of the explained output.
         base: (n, m) what the attributions start from (mean over the background; LIME's intercept).
         std_error: (n, m, d), or None where the method has none.
-        quality: measure name → (n, m), such as LIME's local R².
+        quality: measure name → (n, m), such as LIME's local R²; NaN where a row has none.
+        evaluations: rows that went through the model for this batch.
     """
 
     values: np.ndarray
     base: np.ndarray
     std_error: np.ndarray | None = None
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
+    evaluations: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,12 +109,18 @@ class Saliency:
         maps: (n, m, height, width) float32; the resolution is the technique's own.
         layer: the layer it was taken from, or None.
         signed: whether negative values mean evidence against.
+        quality: measure name → (n, m), such as LIME's local R².
+        notes: sentence about how an image was explained otherwise than asked → (n,) bool, the images it holds for;
+            the report prints it as a limitation with their number.
+        evaluations: rows that went through the model for this batch, forwards or backwards.
     """
 
     maps: np.ndarray
     layer: str | None = None
     signed: bool = False
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
+    notes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    evaluations: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,8 +131,9 @@ class Importance:
         outputs: names, one an entry of the first axis; (None,) where importance is of the model as a whole.
         values, std_error: (len(outputs), d).
         ci_low, ci_high: (len(outputs), d).
-        n_rows: rows that it rests on.
+        n_rows: (len(outputs),) int64, rows that it rests on.
         score: what was measured, in words (`accuracy`, `log loss`, …).
+        facts, limitations, evaluations: as for Prepared.
     """
 
     outputs: tuple[str | None, ...]
@@ -128,12 +141,36 @@ class Importance:
     std_error: np.ndarray
     ci_low: np.ndarray
     ci_high: np.ndarray
-    n_rows: int
+    n_rows: np.ndarray
     score: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    limitations: tuple[str, ...] = ()
+    evaluations: int = 0
 
 
-#: rows (batch, …), explained (batch, m) → their explanation
-LocalExplainer = Callable[[np.ndarray, np.ndarray], Any]
+#: `code` of an OutputError whose `values` are positions in the batch: the stage tells the rows' ids in their place
+OF_BATCH = "model_output_of_batch"
+
+#: rows (batch, …), explained (batch, m) → their explanation. The stage counts finished rows; within a long batch the
+#: explainer calls `watch.advance(0)` now and then, so that a user who stops the audit is heard.
+LocalExplainer = Callable[[np.ndarray, np.ndarray], Attribution | Saliency]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A local technique, ready for rows.
+
+    Attributes:
+        explain: a batch of rows and their explained outputs → Attribution or Saliency.
+        facts: JSON values for the report: the estimator taken, the samples drawn, …; no times, no paths.
+        limitations: sentences that the report must print.
+        evaluations: rows that went through the model while preparing.
+    """
+
+    explain: LocalExplainer
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    limitations: tuple[str, ...] = ()
+    evaluations: int = 0
 
 
 @dataclass(frozen=True)
@@ -144,9 +181,9 @@ class Technique:
         name: key in the config and in file names.
         title: for people.
         modality: what it explains.
-        scope: local (a row at a time: `prepare` returns a LocalExplainer) or whole (`prepare` returns Importance).
+        scope: local (a row at a time: `prepare` returns Prepared) or whole (`prepare` returns Importance).
         settings: its block's schema.
-        prepare: (problem, settings, watch) → LocalExplainer or Importance.
+        prepare: (problem, settings, watch) → Prepared or Importance.
         batch: rows a call of the local explainer is given.
         unfit: (problem, settings) → why it does not fit this model, or None. Cheap: nothing is evaluated.
         source: paper or library of the method.
@@ -157,7 +194,7 @@ class Technique:
     modality: Modality
     scope: Literal["local", "whole"]
     settings: type[Settings]
-    prepare: Callable[[Problem, Any, Watch], Any]
+    prepare: Callable[[Problem, Any, Watch], Prepared | Importance]
     source: str
     batch: int = 256
     unfit: Callable[[Problem, Any], str | None] = lambda problem, settings: None

@@ -1,0 +1,218 @@
+"""The shap library's own explainers on our predictor: a choice (`estimator: shap.kernel`, …), and the oracle of tests.
+
+They draw from NumPy's global generator, so each row is explained under a lock with the generator set to the same
+state; what they do not say about their error, `std_error` leaves null.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tasks.errors import Incomplete
+from tasks.explain.base import Attribution, Prepared, Problem
+from tasks.explain.gradients import TRACING
+from tasks.watch import Watch
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+SAMPLES = 200
+
+#: (d,) row, (m,) outputs → (m, d) values, (m,) what they start from
+Row = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class _Counted:
+    """The predictor as a function that counts its rows."""
+
+    def __init__(self, problem: Problem, watch: Watch) -> None:
+        self._problem, self._watch = problem, watch
+        self.rows = 0
+
+    def __call__(self, rows: Any) -> np.ndarray:
+        rows = np.asarray(rows, np.float64)
+        self.rows += len(rows)
+        return self._problem.predictor(rows, self._problem.kind, watch=self._watch)
+
+
+def prepare_library(problem: Problem, estimator: str, coalitions: int, samples: int | None, watch: Watch) -> Prepared:
+    """One of shap's explainers for tables.
+
+    Args:
+        estimator: shap.exact, shap.kernel, shap.permutation, shap.gradient, shap.deep.
+        coalitions: masked evaluations a row may cost, for the first three.
+        samples: points a row, for shap.gradient.
+    """
+    model = _Counted(problem, watch)
+    facts: dict[str, Any] = {"estimator": estimator, "background_rows": len(problem.background)}
+    if estimator in ("shap.gradient", "shap.deep"):
+        points = samples or SAMPLES
+        row = _gradient(problem, points, model) if estimator == "shap.gradient" else _deep(problem, model)
+        facts |= {"samples": points} if estimator == "shap.gradient" else {}
+    else:
+        of = {"shap.kernel": _kernel, "shap.permutation": _permutation, "shap.exact": _exact}[estimator]
+        row = of(problem, coalitions, model)
+        facts["coalitions"] = 2 ** problem.rows.shape[1] if estimator == "shap.exact" else coalitions
+    seed = int(problem.generator(estimator).integers(2**31))
+    spent = model.rows
+
+    def explain(rows: np.ndarray, explained: np.ndarray) -> Attribution:
+        before = model.rows
+        values = np.empty((*explained.shape, rows.shape[1]))
+        base = np.empty(explained.shape)
+        for i, (one, wanted) in enumerate(zip(rows, explained, strict=True)):
+            with _seeded(seed):
+                values[i], base[i] = row(one, wanted)
+            watch.advance(0)
+        own = np.take_along_axis(model(rows), explained, axis=1)
+        quality = {"completeness_error": values.sum(axis=-1) - (own - base)}
+        return Attribution(values, base, quality=quality, evaluations=model.rows - before)
+
+    return Prepared(explain, facts, evaluations=spent)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """NumPy's global generator in a known state, and afterwards as it was; shap's and Keras's warnings unheard."""
+    with TRACING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        state = np.random.get_state()
+        np.random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(state)
+
+
+def _shap() -> Any:
+    with _seeded(0):
+        import shap
+    return shap
+
+
+def _kernel(problem: Problem, coalitions: int, model: _Counted) -> Row:
+    """shap.KernelExplainer without its choice of features, which would set all but ten to nought."""
+    shap = _shap()
+    with _seeded(0):
+        explainer = shap.KernelExplainer(model, problem.background)
+
+    def row(one: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values = explainer.shap_values(one[None], nsamples=coalitions, l1_reg=0, silent=True)[0]
+        return values.T[wanted], np.asarray(explainer.expected_value)[wanted]
+
+    return row
+
+
+def _permutation(problem: Problem, coalitions: int, model: _Counted) -> Row:
+    """shap's permutation explainer: marginal contributions along random orders and their reverses."""
+    shap = _shap()
+    explainer = shap.explainers.Permutation(model, _masker(problem), seed=0)
+    evaluations = max(coalitions, 2 * problem.rows.shape[1] + 1)
+
+    def row(one: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = explainer(one[None], max_evals=evaluations, silent=True)
+        return found.values[0].T[wanted], np.atleast_1d(found.base_values[0])[wanted]
+
+    return row
+
+
+def _exact(problem: Problem, coalitions: int, model: _Counted) -> Row:
+    """shap's exact explainer: every coalition of the features in which the row differs from the background."""
+    shap = _shap()
+    explainer = shap.explainers.Exact(model, _masker(problem))
+    every = 2 ** problem.rows.shape[1]
+
+    def row(one: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = explainer(one[None], max_evals=every, silent=True)
+        return found.values[0].T[wanted], np.atleast_1d(found.base_values[0])[wanted]
+
+    return row
+
+
+def _masker(problem: Problem) -> Any:
+    return _shap().maskers.Independent(problem.background, max_samples=len(problem.background))
+
+
+# ---------------------------------------------------------------- on encoded columns
+
+
+def _keras_model(problem: Problem) -> Any:
+    """A Keras model from the encoded matrix to the explained kind of output: what shap's explainers ask for."""
+    import keras
+
+    graph = problem.predictor.model_graph(problem.kind)
+    wanted = problem.predictor.keras_model.inputs[0]
+
+    class Explained(keras.layers.Layer):
+        def call(self, matrix: tf.Tensor) -> tf.Tensor:
+            return graph(matrix)
+
+        def compute_output_shape(self, shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+            return shape[0], len(problem.outputs)
+
+    matrix = keras.Input(tuple(wanted.shape[1:]), dtype="float32")
+    return keras.Model(matrix, Explained(name="explained", dtype="float32")(matrix))
+
+
+def _encoded(problem: Problem, rows: np.ndarray) -> np.ndarray:
+    import tensorflow as tf
+
+    return np.asarray(problem.predictor.encode(tf.constant(rows)), np.float32)
+
+
+def _by_feature(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """(…, width) attributions of encoded columns, summed to those of features, (…, d)."""
+    owners = problem.predictor.owners
+    assert owners is not None
+    summing = (owners[:, None] == np.arange(problem.rows.shape[1])).astype(np.float64)
+    return values.reshape(*values.shape[:1], -1).astype(np.float64) @ summing
+
+
+def _gradient(problem: Problem, samples: int, model: _Counted) -> Row:
+    """shap.GradientExplainer: expected gradients at random points between row and background."""
+    shap = _shap()
+    with _seeded(0):
+        explainer = shap.GradientExplainer(_keras_model(problem), _encoded(problem, problem.background))
+    base = model(problem.background).mean(axis=0)
+    seed = int(problem.generator("shap.gradient").integers(2**31))
+
+    def row(one: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, _ = explainer.shap_values(
+            _encoded(problem, one[None]), nsamples=samples, ranked_outputs=wanted[None],
+            output_rank_order="custom", rseed=seed,
+        )  # fmt: skip
+        model.rows += samples * len(wanted)
+        return _by_feature(problem, np.moveaxis(values[0], -1, 0)), base[wanted]
+
+    return row
+
+
+def _deep(problem: Problem, model: _Counted) -> Row:
+    """shap.DeepExplainer: DeepLIFT's rules against every background row."""
+    shap = _shap()
+    with _seeded(0):
+        explainer = shap.DeepExplainer(_keras_model(problem), _encoded(problem, problem.background))
+    base = model(problem.background).mean(axis=0)
+
+    def row(one: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        try:
+            values = explainer.shap_values(_encoded(problem, one[None]), check_additivity=False)
+        except Exception as error:
+            missing = re.search(r"no entry for: shap_(\w+)", str(error))
+            if missing is None:
+                raise
+            raise Incomplete(
+                f"shap.deep has no rule for the operation {missing[1]} of this model",
+                where="explain.techniques.shap.estimator",
+                hint="choose another estimator",
+            ) from error
+        model.rows += 2 * len(problem.background) * len(problem.outputs)
+        return _by_feature(problem, np.moveaxis(values[0], -1, 0)[wanted]), base[wanted]
+
+    return row

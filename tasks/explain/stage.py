@@ -1,0 +1,363 @@
+"""The stage: settings judged, a technique run over the sampled rows, its tables written.
+
+    explain            one technique of an audit → `attributions/<technique>` or `saliency/<technique>`
+    join_importance    what all of them found → `importance`
+
+Techniques run side by side, and `importance` is one table: each leaves its part in the run's folder (`.parts/`), and
+the parts are joined, in the registry's order, when all have ended.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import ValidationError
+
+from configs.schema import AuditConfig
+from tasks.contracts import TABLES, Done, NotApplicable, TableRef
+from tasks.errors import ConfigError, OutputError, nearest
+from tasks.explain.base import (
+    OF_BATCH,
+    Attribution,
+    Importance,
+    Modality,
+    Prepared,
+    Problem,
+    Saliency,
+    Settings,
+    Technique,
+)
+from tasks.explain.steady import steady_algebra
+from tasks.explain.tallies import Tally
+from tasks.persist import Workspace
+from tasks.watch import Watch
+
+if TYPE_CHECKING:
+    from tasks.load import Subject
+
+KEY = "explain.techniques"
+PARTS = ".parts"
+#: rows of `attributions/<technique>` that make a row group
+ROW_GROUP = 65_536
+
+
+# ---------------------------------------------------------------- what is planned
+
+
+def _registry() -> tuple[Technique, ...]:
+    from tasks.explain import TECHNIQUES  # the package's table is made of the techniques; this module comes after
+
+    return TECHNIQUES
+
+
+def planned(config: AuditConfig, modality: Modality) -> list[str]:
+    """Names of the techniques of an audit, in the registry's order.
+
+    Those the config names, whether they fit or not (one that does not says so, and comes last); else all for the
+    modality.
+    """
+    named = config.explain.techniques
+    own = [t.name for t in _registry() if t.modality == modality]
+    if named is None:
+        return own
+    return [name for name in dict.fromkeys([*own, *(t.name for t in _registry())]) if name in named]
+
+
+def check_techniques(config: AuditConfig) -> None:
+    """Judges what the config says of techniques, without opening model or data.
+
+    Raises:
+        ConfigError: a technique, a key or a value is wrong.
+    """
+    hint: Modality = "image" if config.model.inputs == "image" or config.data.image is not None else "table"
+    for name in config.explain.techniques or {}:
+        of_name = [t for t in _registry() if t.name == name]
+        if not of_name:
+            known = list(dict.fromkeys(t.name for t in _registry()))
+            raise ConfigError(f"unknown technique {name}", where=KEY, available=known, hint=nearest(name, known))
+        fitting = [t for t in of_name if t.modality == hint] or of_name
+        settings_of(config, fitting[0])
+
+
+def settings_of(config: AuditConfig, technique: Technique) -> Settings:
+    """A technique's settings: its block of the config, its defaults for the rest.
+
+    Raises:
+        ConfigError: a key or a value is wrong.
+    """
+    block = (config.explain.techniques or {}).get(technique.name) or {}
+    try:
+        return technique.settings.model_validate(block)
+    except ValidationError as error:
+        raise _told(error, technique) from error
+
+
+def _told(error: ValidationError, technique: Technique) -> ConfigError:
+    """The first of pydantic's errors in our words; an unknown key before all, since it explains a missing one."""
+    problems = error.errors(include_url=False, include_context=False)
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
+    place = ".".join(str(part) for part in first["loc"][:1])
+    if first["type"] == "extra_forbidden":
+        known = list(technique.settings.model_fields)
+        return ConfigError(
+            f"unknown key {place}", where=f"{KEY}.{technique.name}", available=known, hint=nearest(place, known)
+        )
+    arms = [problem["msg"] for problem in problems if problem["loc"][:1] == first["loc"][:1]]
+    said = dict.fromkeys(arm.removeprefix("Input ").removeprefix("Value error, ") for arm in arms)
+    return ConfigError(f"{' or '.join(said)}, not {first['input']!r}", where=f"{KEY}.{technique.name}.{place}")
+
+
+# ---------------------------------------------------------------- running one
+
+
+def explain(name: str, config: AuditConfig, workspace: Workspace, watch: Watch) -> Done | NotApplicable:
+    """Runs a technique over the audit's rows and writes its tables.
+
+    Raises:
+        ConfigError: a setting is wrong, or does not fit the data.
+        OutputError: the model returned NaN or infinity.
+        StorageError, Stopped, DeadlinePassed.
+    """
+    from tasks.explain import technique_of
+    from tasks.explain.problem import problem_of
+    from tasks.load import open_subject
+
+    subject = open_subject(config)
+    stage = f"explain/{name}"
+    technique = technique_of(name, subject.modality)
+    if technique is None:
+        others = [t for t in _registry() if t.name == name]
+        if not others:
+            known = list(dict.fromkeys(t.name for t in _registry()))
+            raise ConfigError(f"unknown technique {name}", where=KEY, available=known, hint=nearest(name, known))
+        takes = {"table": "a table", "image": "images"}
+        for_, given = takes[others[0].modality], takes[subject.modality]
+        return NotApplicable(
+            stage, "modality", f"{others[0].title} is for models that take {for_}; this one takes {given}"
+        )
+    settings = settings_of(config, technique)
+    problem = problem_of(subject)
+    reason = technique.unfit(problem, settings)
+    if reason is not None:
+        return NotApplicable(stage, "unfit", f"{technique.title}: {reason}")
+    watch.advance(0)
+    with steady_algebra():
+        prepared = technique.prepare(problem, settings, watch)
+        if isinstance(prepared, Importance):
+            result = _whole(technique, problem, prepared, workspace)
+        else:
+            watch.expect(len(problem.rows))
+            write = _attributions if problem.modality == "table" else _saliency
+            result = write(technique, subject, problem, prepared, workspace, watch)
+    facts = {
+        "technique": technique.name,
+        "title": technique.title,
+        "source": technique.source,
+        "modality": technique.modality,
+        "scope": technique.scope,
+        "settings": settings.model_dump(mode="json"),
+        **result.facts,
+    }
+    return Done(stage, result.tables, result.images, (), result.limitations, facts)
+
+
+@dataclass(frozen=True)
+class _Written:
+    tables: tuple[TableRef, ...]
+    facts: dict[str, Any]
+    limitations: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+
+
+def _batches(
+    technique: Technique, problem: Problem, ids: pa.Array, prepared: Prepared, watch: Watch
+) -> Iterator[tuple[slice, Any]]:
+    """Explanations of consecutive rows, with their place; a batch counts as done when the next one is asked for."""
+    for start in range(0, len(problem.rows), technique.batch):
+        rows = slice(start, min(start + technique.batch, len(problem.rows)))
+        try:
+            found = prepared.explain(problem.rows[rows], problem.explained[rows])
+        except OutputError as error:
+            if error.code != OF_BATCH:
+                raise
+            raise _of_rows(error.what, ids, [start + int(str(place)) for place in error.values], error.hint) from error
+        if isinstance(found, Attribution):
+            finite = np.isfinite(found.values).all(axis=(1, 2)) & np.isfinite(found.base).all(axis=1)
+            if not finite.all():
+                what = f"{technique.title} came to NaN or infinity for rows"
+                raise _of_rows(what, ids, (start + np.flatnonzero(~finite)[:5]).tolist(), None)
+        yield rows, found
+        watch.advance(rows.stop - rows.start)
+
+
+def _of_rows(what: str, ids: pa.Array, places: list[int], hint: str | None) -> OutputError:
+    return OutputError(what, where="model.path", values=[ids[place].as_py() for place in places], hint=hint)
+
+
+def _whole(technique: Technique, problem: Problem, found: Importance, workspace: Workspace) -> _Written:
+    assert problem.features is not None
+    names = [feature.name for feature in problem.features]
+    part = importance_rows(technique.name, names, found)
+    _leave_part(workspace, technique.name, part)
+    facts = {"rows": int(found.n_rows.max()), "evaluations": found.evaluations, "measured": found.score, **found.facts}
+    return _Written((), facts, found.limitations)
+
+
+def _attributions(
+    technique: Technique, subject: Subject, problem: Problem, prepared: Prepared, workspace: Workspace, watch: Watch
+) -> _Written:
+    """Writes `attributions/<technique>` as the batches come, and the technique's part of `importance`."""
+    assert problem.features is not None
+    names = [feature.name for feature in problem.features]
+    size = Tally(problem.outputs, len(names))
+    quality: dict[str, Tally] = {}
+    evaluations = prepared.evaluations
+    ids = subject.row_id.take(pa.array(problem.positions))
+    kept: list[pa.Table] = []
+    with workspace.table_writer(f"attributions/{technique.name}", ids.type) as writer:
+        for rows, found in _batches(technique, problem, ids, prepared, watch):
+            assert isinstance(found, Attribution)
+            explained = problem.explained[rows]
+            size.add(explained, np.abs(found.values))
+            for measure, values in found.quality.items():
+                quality.setdefault(measure, Tally(problem.outputs, 1)).add(explained, values[..., None])
+            evaluations += found.evaluations
+            kept.append(_attribution_table(subject, problem, ids, rows, found))
+            if sum(map(len, kept)) >= ROW_GROUP:
+                writer.write(pa.concat_tables(kept))
+                kept.clear()
+        if kept:
+            writer.write(pa.concat_tables(kept))
+    assert writer.ref is not None
+    _leave_part(workspace, technique.name, importance_rows(technique.name, names, size.importance()))
+    facts = {
+        "rows": len(problem.rows),
+        "outputs": [problem.outputs[k] for k in np.unique(problem.explained)],
+        "output": problem.kind,
+        "evaluations": evaluations,
+        "quality": {measure: tally.summaries() for measure, tally in quality.items()},
+        **prepared.facts,
+    }
+    return _Written((writer.ref,), facts, (*problem.limitations, *prepared.limitations))
+
+
+def _attribution_table(subject: Subject, problem: Problem, ids: pa.Array, rows: slice, found: Attribution) -> pa.Table:
+    """Row by row, output by output, feature by feature."""
+    assert subject.encoder is not None
+    n, m, d = found.values.shape
+    codes, explained = problem.rows[rows], problem.explained[rows]
+    prediction = np.take_along_axis(problem.predictor(codes, problem.kind), explained, axis=1)
+    texts = np.stack(subject.encoder.texts(codes), axis=1)
+    features = pa.array([feature.name for feature in subject.features])
+    return pa.table(
+        {
+            "row_id": ids.slice(rows.start, n).take(pa.array(np.repeat(np.arange(n), m * d))),
+            "output": pa.array(problem.outputs).take(pa.array(np.repeat(explained.ravel(), d))),
+            "feature": features.take(pa.array(np.tile(np.arange(d), n * m))),
+            "value": pa.array(np.repeat(texts, m, axis=0).ravel(), pa.string()),
+            "attribution": found.values.ravel(),
+            "std_error": pa.nulls(n * m * d, pa.float64()) if found.std_error is None else found.std_error.ravel(),
+            "base_value": np.repeat(found.base.ravel(), d),
+            "prediction": np.repeat(prediction.ravel(), d),
+        }
+    )
+
+
+def _saliency(
+    technique: Technique, subject: Subject, problem: Problem, prepared: Prepared, workspace: Workspace, watch: Watch
+) -> _Written:
+    """Writes `saliency/<technique>` and the overlays of the rows that the report may show."""
+    from tasks.explain.saliency import write_saliency
+
+    config = subject.config
+    evaluations = prepared.evaluations
+    # Who may not see the column of the images may not see them under a map either.
+    show = 0 if config.data.image in config.report.rows.redact else config.report.rows.show
+
+    ids = subject.row_id.take(pa.array(problem.positions))
+
+    def counted() -> Iterator[tuple[slice, Saliency]]:
+        nonlocal evaluations
+        for rows, found in _batches(technique, problem, ids, prepared, watch):
+            evaluations += found.evaluations
+            yield rows, found
+
+    written = write_saliency(technique.name, problem, ids, counted(), workspace, show=show)
+    facts = {
+        "rows": len(problem.rows),
+        "outputs": [problem.outputs[k] for k in np.unique(problem.explained)],
+        "evaluations": evaluations,
+        **prepared.facts,
+        **written.facts,
+    }
+    said = (*problem.limitations, *prepared.limitations, *written.limitations)
+    return _Written((written.table,), facts, said, written.images)
+
+
+# ---------------------------------------------------------------- importance
+
+
+def importance_rows(technique: str, features: Sequence[str], found: Importance) -> pa.Table:
+    """Rows of `importance`: output by output, feature by feature; the largest has rank 1, equals rank as they stand."""
+    parts = []
+    for k, output in enumerate(found.outputs):
+        values = found.values[k]
+        rank = np.empty(len(values), np.int64)
+        rank[np.argsort(-values, kind="stable")] = np.arange(1, len(values) + 1)
+        parts.append(
+            pa.table(
+                {
+                    "technique": pa.array([technique] * len(values)),
+                    "output": pa.array([output] * len(values), pa.string()),
+                    "feature": pa.array(list(features), pa.string()),
+                    "importance": values,
+                    **{
+                        name: pa.array(getattr(found, name)[k], pa.float64(), from_pandas=True)
+                        for name in ("std_error", "ci_low", "ci_high")
+                    },
+                    "rank": rank,
+                    "n_rows": np.full(len(values), found.n_rows[k], np.int64),
+                }
+            )
+        )
+    return pa.concat_tables(parts) if parts else TABLES["importance"].empty_table()
+
+
+def _leave_part(workspace: Workspace, technique: str, part: pa.Table) -> None:
+    sink = io.BytesIO()
+    with pa.ipc.new_file(sink, part.schema) as writer:
+        writer.write_table(part)
+    workspace.write_bytes(f"{PARTS}/importance-{technique}.arrow", sink.getvalue())
+
+
+def join_importance(workspace: Workspace, results: Sequence[Done]) -> TableRef | None:
+    """Writes `importance` from the parts that the techniques left, and removes these.
+
+    Args:
+        results: of the techniques that finished; the parts of others are dropped.
+
+    Returns:
+        The table, empty where no technique gives an importance; None where no technique finished.
+
+    Raises:
+        StorageError: the table cannot be written.
+    """
+    folder = workspace.folder / PARTS
+    try:
+        if not results:
+            return None
+        finished = {result.stage.partition("/")[2] for result in results}
+        parts = [TABLES["importance"].empty_table()]
+        for name in dict.fromkeys(technique.name for technique in _registry()):
+            path = folder / f"importance-{name}.arrow"
+            if name in finished and path.is_file():
+                parts.append(pa.ipc.open_file(path.read_bytes()).read_all())
+        return workspace.write_table("importance", pa.concat_tables(parts))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

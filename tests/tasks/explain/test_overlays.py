@@ -1,0 +1,145 @@
+"""Overlays: files that decode, sizes, colours that say what they should, and the geometry of boxes and maps."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tasks.explain.overlays import GAP, overlay, panel_size, resize_matrix, upsampled
+
+
+def panels(content: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Left and right, (h, w, 3) int."""
+    sheet = Image.open(io.BytesIO(content))
+    assert (sheet.format, sheet.mode) == ("PNG", "RGB")
+    pixels = np.asarray(sheet).astype(int)
+    width = (pixels.shape[1] - GAP) // 2
+    assert (pixels[:, width : width + GAP] == 255).all()
+    return pixels[:, :width], pixels[:, width + GAP :]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [
+        (1, 1, (256, 256)), (64, 64, (256, 256)), (96, 96, (288, 288)), (28, 28, (280, 280)), (255, 10, (510, 20)),
+        (256, 256, (256, 256)), (512, 300, (512, 300)), (1024, 512, (512, 256)), (3000, 2, (512, 1)),
+    ],
+)  # fmt: skip
+def test_panel_size(height: int, width: int, expected: tuple[int, int]) -> None:
+    assert panel_size(height, width) == expected
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(1, 1), (5, 9), (64, 64), (600, 700)])
+@pytest.mark.parametrize("signed", [True, False])
+def test_every_form_of_image(
+    channels: int, size: tuple[int, int], signed: bool, pictures: Callable[..., np.ndarray]
+) -> None:
+    image = pictures(1, (*size, channels))[0]
+    heat = np.random.default_rng(1).normal(size=(3, 4)) if signed else np.random.default_rng(1).random((3, 4))
+    left, right = panels(overlay(image, heat, signed=signed, box=np.array([0, 0, 2, 2])))
+    assert left.shape == right.shape == (*panel_size(*size), 3)
+
+
+def test_left_is_the_image_pixel_by_pixel() -> None:
+    image = np.arange(64, dtype=np.float32).reshape(8, 8, 1) * 4
+    left, _ = panels(overlay(image, np.zeros((2, 2)), signed=False))
+    assert (left[::32, ::32, 0] == image[..., 0]).all()
+    assert (left == left[..., :1]).all()
+
+
+def test_colour_image_keeps_its_colours_on_the_left_and_loses_them_on_the_right() -> None:
+    image = np.zeros((4, 4, 3), np.float32)
+    image[..., 0] = 200
+    left, right = panels(overlay(image, np.zeros((1, 1)), signed=False))
+    assert (left == [200, 0, 0]).all()
+    assert (right == right[..., :1]).all()
+
+
+def test_largest_place_is_the_most_coloured() -> None:
+    heat = np.zeros((8, 8))
+    heat[1, 6] = 3
+    _, right = panels(overlay(np.full((64, 64, 1), 120.0), heat, signed=False))
+    colourful = right.max(axis=2) - right.min(axis=2)
+    row, column = np.unravel_index(colourful.argmax(), colourful.shape)
+    assert (row // 32, column // 32) == (1, 6)
+    assert colourful[200:, :100].max() == 0  # no heat, no colour
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_signs_are_orange_and_blue_whatever_the_unit(size: float) -> None:
+    _, right = panels(overlay(np.full((64, 64, 1), 120.0), np.array([[size, 0, -size]]), signed=True))
+    red, _, blue = right[128, 20]
+    assert red > blue + 100
+    red, _, blue = right[128, 235]
+    assert blue > red + 100
+
+
+def test_few_large_values_do_not_hide_the_rest() -> None:
+    heat = np.full((64, 64), 1.0)
+    heat[0, 0] = 1e6
+    _, right = panels(overlay(np.full((64, 64, 1), 120.0), heat, signed=True))
+    assert right[128, 128, 0] > right[128, 128, 2] + 100
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_empty_map_shows_grey_alone(signed: bool) -> None:
+    _, right = panels(overlay(np.full((16, 16, 1), 200.0), np.zeros((4, 4)), signed=signed))
+    assert (right == right[0, 0]).all()
+    assert right[0, 0, 0] == right[0, 0, 2]
+
+
+def test_half_of_the_maximum_is_outlined() -> None:
+    heat = np.zeros((8, 8))
+    heat[:, 4:] = 1.0
+    _, right = panels(overlay(np.zeros((64, 64, 1)), heat, signed=False))
+    white = (right == 255).all(axis=2)
+    assert set(np.flatnonzero(white.any(axis=0))) == {128}
+
+
+def test_box_is_drawn_around_its_pixels_on_both_sides() -> None:
+    content = overlay(np.full((64, 64, 1), 90.0), np.zeros((4, 4)), signed=False, box=np.array([8, 16, 24, 40]))
+    for panel in panels(content):
+        white = (panel == 255).all(axis=2)
+        rows, columns = np.flatnonzero(white.any(axis=1)), np.flatnonzero(white.any(axis=0))
+        assert (rows.min(), rows.max(), columns.min(), columns.max()) == (16 * 4 - 1, 40 * 4, 8 * 4 - 1, 24 * 4)
+
+
+@pytest.mark.parametrize(
+    "box", [[np.nan] * 4, [0, 0, 0, 0], [-50, -50, 500, 500], [30, 30, 10, 10], [63.5, 63.5, 64, 64]]
+)
+def test_odd_boxes_do_no_harm(box: list[float]) -> None:
+    left, _ = panels(overlay(np.full((64, 64, 1), 90.0), np.zeros((4, 4)), signed=False, box=np.array(box)))
+    assert left.shape == (256, 256, 3)
+
+
+def test_same_bytes_for_the_same_input(pictures: Callable[..., np.ndarray]) -> None:
+    image, heat = pictures(1, (32, 32, 3))[0], np.random.default_rng(0).random((4, 4)).astype(np.float32)
+    assert overlay(image, heat, signed=False) == overlay(image, heat, signed=False)
+
+
+def test_damaged_pixels_do_not_stop_it() -> None:
+    image = np.array([[np.nan, np.inf], [-5, 300]], np.float32)[..., None]
+    left, _ = panels(overlay(image, np.zeros((1, 1)), signed=True))
+    assert left[0, 0, 0] == 0
+    assert left[-1, -1, 0] == 255
+
+
+@pytest.mark.parametrize(("target", "source"), [(1, 1), (7, 1), (64, 8), (10, 3), (5, 5), (4, 9)])
+def test_resize_matrix(target: int, source: int) -> None:
+    matrix = resize_matrix(target, source)
+    assert matrix.shape == (target, source)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    if target == source:
+        np.testing.assert_array_equal(matrix, np.eye(source))
+
+
+def test_upsampled_equals_tensorflow() -> None:
+    tf = pytest.importorskip("tensorflow")
+    heat = np.random.default_rng(0).random((7, 5)).astype(np.float32)
+    expected = tf.image.resize(heat[None, ..., None], (64, 33), method="bilinear").numpy()[0, ..., 0]
+    np.testing.assert_allclose(upsampled(heat, 64, 33), expected, atol=1e-6)

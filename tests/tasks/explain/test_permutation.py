@@ -1,0 +1,282 @@
+"""Permutation importance against eli5 (exactly) and scikit-learn (within its spread); scores against scikit-learn's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tasks.errors import Incomplete, OutputError, Stopped
+from tasks.explain.base import Importance, Problem
+from tasks.explain.permutation import SCORES, PermutationSettings, decided, prepare, score_falls, unfit
+from tasks.watch import Watch
+
+
+def importance(problem: Problem, watch: Watch | None = None, **settings: Any) -> Importance:
+    found = prepare(problem, PermutationSettings(**settings), watch or Watch())
+    assert isinstance(found, Importance)
+    return found
+
+
+@pytest.fixture(scope="module")
+def binary(table_problem: Callable[..., Problem], network: Callable[..., Any]) -> Problem:
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(300, 5))
+    problem = table_problem(network(5), rows, rows[:10])
+    scores = problem.predictor(rows)[:, 0]
+    return replace(problem, target=(generator.random(300) < scores).astype(np.int64))
+
+
+@pytest.fixture(scope="module")
+def several(table_problem: Callable[..., Problem], network: Callable[..., Any]) -> Problem:
+    generator = np.random.default_rng(1)
+    rows = generator.normal(size=(200, 4))
+    problem = table_problem(network(4, 3), rows, rows[:10])
+    return replace(problem, target=problem.predictor(rows).argmax(axis=1))
+
+
+@pytest.fixture(scope="module")
+def regression(table_problem: Callable[..., Problem], network: Callable[..., Any]) -> Problem:
+    generator = np.random.default_rng(2)
+    rows = generator.normal(size=(200, 4))
+    problem = table_problem(network(4, final="linear"), rows, rows[:10], task="regression")
+    return replace(problem, target=problem.predictor(rows)[:, 0] + generator.normal(0, 0.3, 200))
+
+
+@pytest.mark.parametrize("score", ["accuracy", "log_loss", "roc_auc"])
+def test_equal_to_eli5_with_the_same_random_state(binary: Problem, score: str) -> None:
+    from eli5.permutation_importance import get_score_importances
+
+    weight = np.ones(len(binary.rows))
+
+    def score_of(rows: np.ndarray, target: np.ndarray) -> float:
+        return float(SCORES[score](binary.predictor(rows)[None], binary, target, weight)[0])
+
+    base, falls = get_score_importances(
+        score_of, binary.rows, binary.target, n_iter=7, random_state=np.random.RandomState(5)
+    )
+    ours = score_falls(binary, binary.rows, binary.target, weight, score, 7, np.random.RandomState(5), Watch())
+    assert ours[0] == base
+    np.testing.assert_array_equal(ours[1], np.array(falls))
+
+
+@pytest.mark.parametrize("name", ["binary", "several", "regression"])
+def test_scikit_learn_agrees_within_its_spread(name: str, request: pytest.FixtureRequest) -> None:
+    from sklearn.inspection import permutation_importance
+    from sklearn.metrics import accuracy_score, make_scorer, r2_score
+
+    problem: Problem = request.getfixturevalue(name)
+
+    from sklearn.base import BaseEstimator
+
+    class Model(BaseEstimator):
+        def fit(self, rows: Any, target: Any) -> Model:
+            return self
+
+        def predict(self, rows: np.ndarray) -> np.ndarray:
+            outputs = problem.predictor(rows)
+            return outputs[:, 0] if problem.task == "regression" else decided(outputs, problem)
+
+    theirs = permutation_importance(
+        Model(), problem.rows, problem.target, n_repeats=300, random_state=1,
+        scoring=make_scorer(r2_score if problem.task == "regression" else accuracy_score),
+    )  # fmt: skip
+    ours = importance(problem, repeats=300)
+    spread = np.hypot(theirs.importances_std / np.sqrt(300), ours.std_error[0])
+    assert np.abs((ours.values[0] - theirs.importances_mean) / spread).max() < 4
+    np.testing.assert_allclose(ours.std_error[0] * np.sqrt(300), theirs.importances_std, rtol=0.25)
+
+
+def test_mean_error_and_interval_are_those_of_the_repeats(binary: Problem) -> None:
+    from scipy.stats import t
+
+    found = importance(binary, repeats=8)
+    state = np.random.RandomState(binary.generator("permutation").integers(2**32, dtype=np.uint64))
+    _, falls = score_falls(binary, binary.rows, binary.target, np.ones(300), "accuracy", 8, state, Watch())
+    np.testing.assert_allclose(found.values[0], falls.mean(axis=0))
+    np.testing.assert_allclose(found.std_error[0], falls.std(axis=0, ddof=1) / np.sqrt(8))
+    np.testing.assert_allclose(found.ci_high - found.values, t.ppf(0.975, 7) * found.std_error)
+    np.testing.assert_allclose(found.ci_low + found.ci_high, 2 * found.values)
+    assert found.outputs == (None,)
+    assert found.n_rows.tolist() == [300]
+    assert found.evaluations == (1 + 8 * 5) * 300
+    assert found.facts["score"] == "accuracy"
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("score", list(SCORES))
+def test_scores_are_scikit_learns(score: str, weighted: bool, request: pytest.FixtureRequest) -> None:
+    from sklearn import metrics
+
+    name = "regression" if score in ("r2", "mean_squared_error", "mean_absolute_error") else "binary"
+    problem: Problem = request.getfixturevalue(name)
+    outputs = problem.predictor(problem.rows).round(2)  # some ties
+    truth, values = problem.target, outputs[:, 0]
+    weight = np.random.default_rng(3).uniform(0.1, 3, len(truth)) if weighted else np.ones(len(truth))
+    labels = decided(outputs, problem)
+    expected = {
+        "accuracy": lambda: metrics.accuracy_score(truth, labels, sample_weight=weight),
+        "balanced_accuracy": lambda: metrics.balanced_accuracy_score(truth, labels, sample_weight=weight),
+        "log_loss": lambda: -metrics.log_loss(truth, np.clip(values, 1.2e-7, 1 - 1.2e-7), sample_weight=weight),
+        "roc_auc": lambda: metrics.roc_auc_score(truth, values, sample_weight=weight),
+        "r2": lambda: metrics.r2_score(truth, values, sample_weight=weight),
+        "mean_squared_error": lambda: -metrics.mean_squared_error(truth, values, sample_weight=weight),
+        "mean_absolute_error": lambda: -metrics.mean_absolute_error(truth, values, sample_weight=weight),
+    }[score]()
+    found = SCORES[score](np.stack([outputs, outputs[::-1]]), problem, truth, weight)
+    assert found.shape == (2,)
+    assert found[0] == pytest.approx(expected, rel=1e-6)
+
+
+def test_scores_of_several_classes(several: Problem) -> None:
+    from sklearn import metrics
+
+    outputs, truth = several.predictor(several.rows), np.roll(several.target, 3)
+    outputs /= outputs.sum(axis=1, keepdims=True)
+    weight = np.ones(len(truth))
+    assert SCORES["log_loss"](outputs[None], several, truth, weight)[0] == pytest.approx(
+        -metrics.log_loss(truth, outputs, labels=[0, 1, 2]), rel=1e-4
+    )
+    assert SCORES["balanced_accuracy"](outputs[None], several, truth, weight)[0] == pytest.approx(
+        metrics.balanced_accuracy_score(truth, outputs.argmax(axis=1))
+    )
+
+
+@pytest.mark.parametrize(
+    ("outputs", "task", "threshold", "expected"),
+    [
+        ([[0.5], [0.49]], "binary", 0.5, [1, 0]),
+        ([[0.3], [0.1]], "binary", 0.2, [1, 0]),
+        ([[0.7, 0.3], [0.9, 0.1]], "binary", 0.2, [1, 0]),
+        ([[0.4, 0.4, 0.2], [0.1, 0.2, 0.7]], "multiclass", 0.5, [0, 2]),
+    ],
+)
+def test_decisions(
+    binary: Problem, outputs: list[list[float]], task: str, threshold: float, expected: list[int]
+) -> None:
+    problem = replace(binary, task=task, threshold=threshold)
+    assert decided(np.array(outputs), problem).tolist() == expected
+
+
+def test_a_feature_that_the_model_ignores_has_none(
+    table_problem: Callable[..., Problem], network: Callable[..., Any]
+) -> None:
+    model = network(4)
+    weights = model.get_weights()
+    weights[0][1] = 0
+    model.set_weights(weights)
+    rows = np.random.default_rng(4).normal(size=(50, 4))
+    rows[:, 3] = 1.0  # and one that is constant
+    found = importance(table_problem(model, rows, rows[:5], target=np.arange(50) % 2), repeats=5, score="log_loss")
+    assert found.values[0, 1] == pytest.approx(0, abs=1e-7)
+    assert found.values[0, 3] == 0
+    assert found.values[0, 0] != 0
+
+
+def test_rows_without_label_or_weight_are_left_out_and_told(binary: Problem) -> None:
+    target, weight = binary.target.copy(), np.ones(300)
+    target[:7] = -1
+    weight[7:9] = [0, np.nan]
+    found = importance(replace(binary, target=target, weight=weight), repeats=2)
+    assert found.n_rows.tolist() == [291]
+    assert found.limitations == (
+        "Permutation importance: 9 sampled rows are left out, without a known target or weight.",
+    )
+    kept = replace(binary, rows=binary.rows[9:], target=target[9:], explained=binary.explained[9:], weight=None)
+    np.testing.assert_array_equal(found.values, importance(kept, repeats=2).values)
+
+
+def test_a_regression_leaves_out_rows_without_a_value(regression: Problem) -> None:
+    target = regression.target.copy()
+    target[3] = np.nan
+    found = importance(replace(regression, target=target), repeats=2)
+    assert found.n_rows.tolist() == [199]
+    assert np.isfinite(found.values).all()
+
+
+def test_scaling_the_weights_changes_nothing(binary: Problem) -> None:
+    weight = np.random.default_rng(6).uniform(1, 3, 300)
+    one, other = (importance(replace(binary, weight=w), repeats=3) for w in (weight, weight * 7))
+    np.testing.assert_allclose(one.values, other.values, atol=1e-12)
+    assert not np.allclose(one.values, importance(binary, repeats=3).values)
+
+
+def test_one_repeat_has_no_error(binary: Problem) -> None:
+    found = importance(binary, repeats=1)
+    assert np.isfinite(found.values).all()
+    for nothing in (found.std_error, found.ci_low, found.ci_high):
+        assert np.isnan(nothing).all()
+
+
+def test_one_row_and_one_feature(table_problem: Callable[..., Problem], network: Callable[..., Any]) -> None:
+    problem = table_problem(network(1), np.ones((1, 1)), np.ones((1, 1)), target=np.array([1]))
+    assert importance(problem, repeats=3).values.tolist() == [[0.0]]
+
+
+def test_two_runs_are_equal_and_the_seed_matters(binary: Problem) -> None:
+    np.testing.assert_array_equal(importance(binary).values, importance(binary).values)
+    assert not np.array_equal(importance(binary).values, importance(replace(binary, seed=1)).values)
+
+
+@pytest.mark.parametrize(
+    ("changes", "settings", "message"),
+    [
+        ({"target": np.full(300, -1)}, {}, "none of the sample"),
+        ({"target": np.ones(300, np.int64)}, {"score": "roc_auc"}, "both classes"),
+    ],
+)
+def test_samples_that_cannot_be_scored(
+    binary: Problem, changes: dict[str, Any], settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(Incomplete, match=message):
+        importance(replace(binary, **changes), **settings)
+
+
+def test_a_regression_of_one_target_has_no_r2(regression: Problem) -> None:
+    with pytest.raises(Incomplete, match="different targets"):
+        importance(replace(regression, target=np.ones(200)))
+
+
+@pytest.mark.parametrize(
+    ("name", "score", "reason"),
+    [
+        ("binary", "r2", "not one of a binary model"),
+        ("regression", "accuracy", "not one of a regression model"),
+        ("several", "roc_auc", "for binary models"),
+        ("binary", "auto", None),
+        ("regression", "auto", None),
+        ("several", "log_loss", None),
+    ],
+)
+def test_fit(name: str, score: str, reason: str | None, request: pytest.FixtureRequest) -> None:
+    found = unfit(request.getfixturevalue(name), PermutationSettings(score=score))
+    assert found is None if reason is None else reason in str(found)
+
+
+def test_a_stop_is_heard(binary: Problem) -> None:
+    stop = threading.Event()
+    seen: list[int] = []
+
+    def report(task: str, done: int, total: int | None) -> None:
+        seen.append(done)
+        if done:
+            stop.set()
+
+    with pytest.raises(Stopped):
+        importance(binary, Watch(stop=stop, report=report), repeats=200)
+    assert 0 < seen[-1] < 201 * 5 * 300
+
+
+def test_shuffles_that_break_the_model_name_the_feature(table_problem: Callable[..., Problem]) -> None:
+    import keras
+
+    inputs = keras.Input((2,))
+    total = keras.ops.log(keras.ops.sum(inputs, axis=1, keepdims=True))
+    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(total))
+    rows = np.array([[9.0, -8.0], [1.0, 0.0], [-8.0, 9.0]])
+    with pytest.raises(OutputError, match="one feature was shuffled: x"):
+        importance(table_problem(model, rows, rows, target=np.array([0, 1, 0])))
