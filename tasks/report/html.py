@@ -1,0 +1,62 @@
+"""The document as one self-contained HTML file: no script, no network, readable in print, on a phone, in the dark."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from tasks.report.document import STATUS, Document, Picture
+from tasks.report.figures import svg
+from tasks.report.numbers import moment
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_TEMPLATES = Path(__file__).with_name("templates")
+#: nothing may be loaded or run, whatever text found its way into the page
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def render_html(document: Document) -> bytes:
+    """The report as HTML, UTF-8. Every text is escaped by the template engine; charts escape their own."""
+    template = _environment().get_template("report.html.jinja")
+    style = (_TEMPLATES / "report.css").read_text(encoding="utf-8")
+    page = template.render(document=document, style=style, policy=POLICY, verdict=STATUS[document.verdict])
+    # Lone surrogates cannot be encoded; `clean` has taken them out of every span already.
+    return page.encode("utf-8", errors="replace")
+
+
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    made = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # The chart's SVG is ours and escapes what it is given; so is the stylesheet.
+    made.globals["drawn"] = lambda chart, id: Markup(svg(chart, id))  # noqa: S704
+    made.globals["stylesheet"] = lambda style: Markup(style)  # noqa: S704
+    made.globals["data_uri"] = _data_uri
+    made.filters["href"] = href
+    made.filters["moment"] = moment
+    made.filters["kind"] = _kind
+    return made
+
+
+def href(target: str) -> str:
+    """An anchor of this page, or a file of the run beside it; never another scheme."""
+    return "#" + quote(target[1:]) if target.startswith("#") else "./" + quote(target.lstrip("/"))
+
+
+def _kind(node: Any) -> str:
+    return type(node).__name__
+
+
+def _data_uri(picture: Picture) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.png).decode("ascii")

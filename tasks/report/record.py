@@ -1,0 +1,105 @@
+"""The record of a run: what the flow knows and no table holds. Together with the tables it is all the report reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tasks.contracts import AuditVerdict, Done, Failed, Finding, NotApplicable, StageResult, TableRef
+
+_KINDS = {"done": Done, "not_applicable": NotApplicable, "failed": Failed}
+#: keys of `environment` that are no library
+MACHINE_KEYS = ("python", "system", "platform", "machine", "cores")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What happened, in the order it was planned. JSON-able.
+
+    Attributes:
+        run_id: `YYYYMMDDTHHMMSSZ-8hex`; also the report's id.
+        started, finished: ISO 8601, UTC. `finished` is the date that the report carries.
+        verdict: of the audit.
+        results: one a stage: `load_model`, `load_data`, `validate`, `predict`, `explain/<technique>`, `bias`,
+            `drift`, `agreement`, `policy`.
+        environment: `python`, `system`, `machine`, `cores`; every other key is a library with its version.
+        seed: what every random draw derives from.
+        flow_run: `id` and `name` of the Prefect flow run.
+    """
+
+    run_id: str
+    started: str
+    finished: str
+    verdict: AuditVerdict
+    results: tuple[StageResult, ...]
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    flow_run: Mapping[str, str] = field(default_factory=dict)
+
+    def result(self, stage: str) -> StageResult | None:
+        """What a stage came to, or None where it was not planned."""
+        return next((r for r in self.results if r.stage == stage), None)
+
+    def fact(self, stage: str, key: str, default: Any = None) -> Any:
+        """A fact of a finished stage, or the default."""
+        result = self.result(stage)
+        value = result.facts.get(key) if isinstance(result, Done) else None
+        return default if value is None else value
+
+    @property
+    def done(self) -> tuple[Done, ...]:
+        return tuple(r for r in self.results if isinstance(r, Done))
+
+    @property
+    def failed(self) -> tuple[Failed, ...]:
+        return tuple(r for r in self.results if isinstance(r, Failed))
+
+    @property
+    def not_applicable(self) -> tuple[NotApplicable, ...]:
+        return tuple(r for r in self.results if isinstance(r, NotApplicable))
+
+    @property
+    def libraries(self) -> dict[str, str]:
+        """Library → version, by name."""
+        return {k: str(v) for k, v in sorted(self.environment.items()) if k not in MACHINE_KEYS}
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values; `from_json` reads them back."""
+        names = {kind: name for name, kind in _KINDS.items()}
+        results = [{"kind": names[type(r)], **_plain(asdict(r))} for r in self.results]
+        head = {k: getattr(self, k) for k in ("run_id", "started", "finished", "verdict", "seed")}
+        return {
+            **head,
+            "environment": dict(self.environment),
+            "flow_run": dict(self.flow_run),
+            "results": results,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> RunRecord:
+        """The record again.
+
+        Raises:
+            KeyError, TypeError: not a record's JSON.
+        """
+        results = []
+        for entry in value["results"]:
+            parts = dict(entry)
+            kind = _KINDS[parts.pop("kind")]
+            if kind is Done:
+                parts["tables"] = tuple(TableRef(**t) for t in parts["tables"])
+                parts["findings"] = tuple(Finding(**f) for f in parts["findings"])
+                parts["images"] = tuple(parts["images"])
+                parts["limitations"] = tuple(parts["limitations"])
+            results.append(kind(**parts))
+        return cls(**{**value, "results": tuple(results)})
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and tuples as the dicts and lists that JSON knows."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value

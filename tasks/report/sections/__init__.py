@@ -1,0 +1,37 @@
+"""The sections of the report, in reading order. One file each, each a function from a reading to a `Section`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tasks.report.document import Section
+from tasks.report.reading import Reading
+from tasks.report.sections.controls import controls
+from tasks.report.sections.drift import drift
+from tasks.report.sections.evidence import evidence
+from tasks.report.sections.examined import examined
+from tasks.report.sections.explanations import explanations
+from tasks.report.sections.findings import findings
+from tasks.report.sections.gate import gate
+from tasks.report.sections.glossary import glossary
+from tasks.report.sections.groups import groups
+from tasks.report.sections.limits import limits
+from tasks.report.sections.method import method
+from tasks.report.sections.overview import overview
+from tasks.report.sections.performance import performance
+
+SECTIONS: tuple[Callable[[Reading], Section], ...] = (
+    overview,
+    examined,
+    findings,
+    performance,
+    groups,
+    explanations,
+    gate,
+    drift,
+    limits,
+    controls,
+    method,
+    evidence,
+    glossary,
+)

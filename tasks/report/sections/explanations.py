@@ -1,0 +1,132 @@
+"""Explanations: importance per technique, agreement between techniques, quality, single rows, overlays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tasks.contracts import Done
+from tasks.report.document import (
+    Block,
+    Column,
+    Content,
+    Figure,
+    Paragraph,
+    Section,
+    Table,
+    aside,
+    line,
+    name,
+    num,
+    said,
+)
+from tasks.report.figures import Bars, Mark
+from tasks.report.numbers import interval, number
+from tasks.report.reading import Reading, Row
+from tasks.report.sections.agreement import agreement, quality
+from tasks.report.sections.overlays import overlays
+from tasks.report.sections.shared import TOP, dash, joined, top
+from tasks.report.sections.single import single_rows
+
+_OUTPUTS = 3  # outputs drawn; the others are in the table
+
+
+def explanations(reading: Reading) -> Section:
+    planned = [r for r in reading.record.results if r.stage.startswith("explain/")]
+    if not planned:
+        text = "No technique was planned in this audit."
+        return Section("explanations", "Explanations", (Paragraph(line(text)),))
+    done = [r for r in planned if isinstance(r, Done)]
+    names = [reading.technique(r.stage.removeprefix("explain/")) for r in done]
+    lead = f"{joined(names) or 'No technique'} explained the same rows of the same model."
+    blocks: list[Block] = [Paragraph(line(lead), lead=True)]
+    for result in planned:
+        if not isinstance(result, Done):
+            title = reading.technique(result.stage.removeprefix("explain/"))
+            blocks.append(Paragraph(line(f"{title}: ", said(reading.why_absent(result.stage)))))
+    sections = (
+        _importance(reading),
+        agreement(reading),
+        single_rows(reading),
+        overlays(reading),
+        quality(reading),
+    )
+    return Section("explanations", "Explanations", tuple(blocks), tuple(s for s in sections if s is not None))
+
+
+# ---------------------------------------------------------------- importance
+
+
+def _importance(reading: Reading) -> Section | None:
+    rows = reading.importance
+    if not rows:
+        if reading.tables("saliency"):
+            return None  # images have regions, not features
+        text = "No technique left an importance of features."
+        return Section("importance", "Which features matter", (Paragraph(line(text)),))
+    text = (
+        "How much each feature matters over the explained rows. The techniques measure different things on scales of"
+        " their own: compare the order of the features, not the lengths of bars of two techniques."
+    )
+    blocks: list[Block] = [Paragraph(line(text))]
+    # Importance of the model as a whole has no output; it belongs beside every output's.
+    outputs = list(dict.fromkeys(r["output"] for r in rows if r["output"] is not None)) or [None]
+    for position, output in enumerate(outputs[:_OUTPUTS], 1):
+        chosen = [r for r in rows if r["output"] in (output, None)]
+        blocks += _of_output(reading, chosen, output if len(outputs) > 1 else None, f"importance-{position}")
+    if len(outputs) > _OUTPUTS:
+        rest = f"{len(outputs) - _OUTPUTS} more outputs are in the importance table."
+        blocks.append(Paragraph(line(rest)))
+    return Section("importance", "Which features matter", tuple(blocks))
+
+
+def _of_output(reading: Reading, rows: Sequence[Row], output: str | None, id: str) -> list[Block]:
+    techniques = list(dict.fromkeys(r["technique"] for r in rows))
+    found = {(r["technique"], r["feature"]): r for r in rows}
+    features, more = top(_ordered(rows))
+    panels = []
+    for technique in techniques:
+        marks = tuple(
+            _mark(found[technique, feature]) if (technique, feature) in found else Mark(feature, "–", None)
+            for feature in features
+        )
+        told = "; ".join(f"{m.label}: {m.text}" for m in marks)
+        panels.append(Bars(reading.technique(technique), marks, description=f"Importance, highest first. {told}."))
+    about = f" for {output}" if output is not None else ""
+    note = line(
+        "Features in the order of their best rank; whiskers are intervals, or one standard error where there are none."
+    )
+    columns = (Column("Feature", weight=1.5), *(Column(reading.technique(t), weight=1.6) for t in techniques))
+    cells = tuple(
+        ((name(f),), *(_cell(found[t, f]) if (t, f) in found else dash() for t in techniques)) for f in features
+    )
+    hidden = (
+        line(f"The {TOP} features with the best ranks; {more} more are in the table named as source.") if more else ()
+    )
+    return [
+        Figure(f"{id}-figure", f"Importance of features{about}", tuple(panels), note, ("importance",)),
+        Table(f"{id}-table", f"Importance of features{about}", columns, cells, hidden, ("importance",)),
+    ]
+
+
+def _ordered(rows: Sequence[Row]) -> list[str]:
+    """Features by the best rank that any technique gives them, then by the sum of ranks, then by name."""
+    ranks: dict[str, list[int]] = {}
+    for row in rows:
+        ranks.setdefault(row["feature"], []).append(row["rank"] if row["rank"] is not None else 10**9)
+    return sorted(ranks, key=lambda f: (min(ranks[f]), sum(ranks[f]), f))
+
+
+def _mark(row: Row) -> Mark:
+    value, low, high, error = row["importance"], row["ci_low"], row["ci_high"], row["std_error"]
+    if value is not None and low is None and high is None and error is not None:
+        low, high = value - error, value + error
+    return Mark(row["feature"], number(value), value, low, high)
+
+
+def _cell(row: Row) -> Content:
+    facts = [f"rank {row['rank']}"] if row["rank"] is not None else []
+    if row["ci_low"] is not None or row["ci_high"] is not None:
+        facts.append(interval(row["ci_low"], row["ci_high"]))
+    elif row["std_error"] is not None:
+        facts.append(f"± {number(row['std_error'])}")
+    return (num(number(row["importance"])), *((aside("; ".join(facts)),) if facts else ()))

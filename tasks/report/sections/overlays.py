@@ -1,0 +1,145 @@
+"""Overlays of image techniques: where in the picture the evidence lies. PNG files of the run, embedded."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.report.document import (
+    Block,
+    Bullets,
+    Column,
+    Figure,
+    Paragraph,
+    Picture,
+    Section,
+    Table,
+    line,
+    num,
+    said,
+    status,
+)
+from tasks.report.numbers import count, number
+from tasks.report.reading import Reading, Row
+from tasks.report.sections.single import row_label
+
+_LARGEST = 600_000  # bytes of a picture that is embedded
+_TOGETHER = 6_000_000  # bytes of all of them
+#: measures against known boxes
+_BOXES = {"box_hit_rate": "highest point lies in the box", "box_mass": "share of the map in the box"}
+_COLUMNS = ("row_id", "output", "layer", "image")
+
+
+def overlays(reading: Reading) -> Section | None:
+    """A figure a row, a picture a technique; None where no technique explained images."""
+    tables = reading.tables("saliency")
+    if not tables:
+        return None
+    title = "Where in the picture"
+    limit = reading.config.report.rows
+    if limit.show == 0 or (reading.config.data.image or "") in limit.redact:
+        text = "The config lets the report show no single picture (report.rows)."
+        return Section("overlays", title, (Paragraph(line(text)), *_hits(reading)))
+    lines = {table: [r for r in _lines(reading, table) if r["image"]] for table in tables}
+    order = list(dict.fromkeys(r["row_id"] for rows in lines.values() for r in rows))[: limit.show]
+    decisions = _decisions(reading, order)
+    blocks: list[Block] = [
+        Paragraph(line(f"{len(order)} of the explained pictures. Each overlay is for the output named above it."))
+    ]
+    spent, left = 0, 0
+    for position, row_id in enumerate(order, 1):
+        pictures = []
+        for table, rows in lines.items():
+            row = _of_row(rows, row_id, decisions)
+            picture = None if row is None else _picture(reading, table, row)
+            if picture is None or spent + len(picture.png) > _TOGETHER:
+                left += picture is not None or row is not None
+                continue
+            spent += len(picture.png)
+            pictures.append(picture)
+        if pictures:
+            caption = f"Picture {row_label(reading, row_id)}{_told(decisions.get(row_id))}"
+            blocks.append(Figure(f"overlay-{position}", caption, tuple(pictures), (), tables))
+    captions = {t: reading.record.fact(f"explain/{t.partition('/')[2]}", "caption") for t in tables}
+    told = [line(f"{reading.technique(t.partition('/')[2])}: ", said(c)) for t, c in captions.items() if c]
+    if told and len(blocks) > 1:
+        blocks.insert(1, Bullets(tuple(told)))
+    if left:
+        blocks.append(Paragraph(line(f"{left} more pictures are too large to embed; they lie under artifacts/images.")))
+    if len(blocks) == 1:
+        blocks = [Paragraph(line("The techniques left maps, but drew no overlay."))]
+    return Section("overlays", title, (*blocks, *_hits(reading)))
+
+
+def _lines(reading: Reading, table: str) -> list[Row]:
+    read = reading.table(table, columns=list(_COLUMNS))
+    return [] if read is None else read.to_pylist()
+
+
+def _decisions(reading: Reading, rows: list[Any]) -> dict[Any, Row]:
+    """Per row its decision, its label, and the score of the class decided."""
+    read = reading.table("predictions", filters=[("row_id", "in", rows)]) if rows else None
+    found: dict[Any, Row] = {}
+    for row in [] if read is None else read.to_pylist():
+        if row["row_id"] not in found or row["output"] == row["decision"]:
+            found[row["row_id"]] = row
+    return found
+
+
+def _of_row(rows: list[Row], row_id: Any, decisions: dict[Any, Row]) -> Row | None:
+    """A technique's picture of a row: of the class decided, else of the first output."""
+    mine = [r for r in rows if r["row_id"] == row_id]
+    decided = decisions.get(row_id, {}).get("decision")
+    return next((r for r in mine if r["output"] == decided), mine[0] if mine else None)
+
+
+def _told(decision: Row | None) -> str:
+    if decision is None or decision["decision"] is None:
+        return ""
+    told = f": decided as {decision['decision']}"
+    if decision["output"] == decision["decision"] and decision["score"] is not None:
+        told += f" (score {number(decision['score'])})"
+    return told + (f", labelled {decision['y_true']}" if decision["y_true"] is not None else "")
+
+
+def _picture(reading: Reading, table: str, row: Row) -> Picture | None:
+    folder = reading.workspace.artifacts.resolve()
+    path = (folder / row["image"]).resolve()
+    # The path comes from a table: it must stay inside the run, whatever it says.
+    if not path.is_relative_to(folder) or path.suffix.lower() != ".png" or not path.is_file():
+        return None
+    if path.stat().st_size > _LARGEST:
+        return None
+    png = path.read_bytes()
+    if png[:8] != b"\x89PNG\r\n\x1a\n":
+        return None
+    technique = reading.technique(table.partition("/")[2])
+    layer = f", layer {row['layer']}" if row["layer"] else ""
+    description = (
+        f"{technique} overlay of picture {row_label(reading, row['row_id'])} for the output {row['output']}{layer}"
+    )
+    inner = path.relative_to(folder).as_posix()
+    return Picture(f"artifacts/{inner}", png, f"{technique} for {row['output']}", description)
+
+
+def _hits(reading: Reading) -> list[Block]:
+    """How often a map points into the known box, beside chance, where boxes are known."""
+    measured = [r for r in reading.rows("explanation_quality") if r["measure"] in _BOXES and r["output"] is None]
+    if not measured:
+        return []
+    columns = (
+        Column("Technique", weight=1.2),
+        Column("Measure", weight=1.5),
+        Column("Value", "right"),
+        Column("Pictures", "right"),
+    )
+    rows = tuple(
+        (
+            line(reading.technique(r["technique"])),
+            line(_BOXES[r["measure"]]),
+            (num(number(r["value"])),) if r["value"] is not None else (status("undefined"),),
+            (num(count(r["n_rows"])),),
+        )
+        for r in measured
+    )
+    note = line("The random attribution is what a map reaches that says nothing.")
+    return [Table("box-hits", "Hits of the known region", columns, rows, note, ("explanation_quality",))]

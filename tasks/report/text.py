@@ -1,0 +1,27 @@
+"""Text from outside, made fit for XML, Markdown and PDF."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def clean(text: object) -> str:
+    """Text that every form can carry: line ends as spaces, U+FFFD for what XML cannot hold (control characters, lone
+    surrogates, non-characters) and for controls that turn the direction of the text after them (U+202A–E, U+2066–9).
+
+    Letters that run from right to left stay; the renderers close them off from their surroundings.
+    """
+    text = str(text)
+    if text.isprintable():  # nearly always
+        return text
+    return "".join(_fit(char) for char in text)
+
+
+def _fit(char: str) -> str:
+    if char in "\n\r\t":
+        return " "
+    if unicodedata.category(char) in ("Cc", "Cs") or ord(char) & 0xFFFE == 0xFFFE or char in _TURNS:
+        return "\ufffd"
+    return char
