@@ -84,16 +84,23 @@ def scores_of(reading: Reading) -> Scores | None:
     classes = (*order, *(c for c in seen if c not in order))
     if len(outputs) > 2 or reading.config.model.task == "multiclass":
         return Scores(chosen, True, (), classes=classes, confusion=confusion)
-    score, labels = one["score"].to_numpy(), np.asarray(one["y_true"].to_pylist(), dtype=object)
+    score = one["score"].to_numpy()
     strips: list[LabelScores] = []
     common: tuple[float, ...] = ()
     for label in classes[:_STRIPS]:
-        mine = score[labels == label]
+        mine = score[_labelled(one, label)]
         common, counts = _histogram(mine, (0.0, 1.0))
         strips.append(LabelScores(label, len(mine), counts))
-    known = labels != None  # noqa: E711 - elementwise
-    bins = _bins(score[known], labels[known] == chosen, reading.config.bias.confidence)
+    known = one["y_true"].is_valid().to_numpy()
+    bins = _bins(score[known], _labelled(one, chosen)[known], reading.config.bias.confidence)
     return Scores(chosen, True, common, tuple(strips), bins, classes, confusion)
+
+
+def _labelled(table: pa.Table, label: str) -> np.ndarray:
+    """(n,) bool: the rows with a label."""
+    import pyarrow.compute as pc
+
+    return pc.fill_null(pc.equal(table["y_true"], label), False).to_numpy()
 
 
 def _shown_output(reading: Reading, outputs: list[str]) -> str:

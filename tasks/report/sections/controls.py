@@ -54,13 +54,13 @@ def _pack(pack: Judged) -> Section:
     )
     columns = (
         Column("Clause", weight=1.2),
-        Column("What it asks", weight=2),
         Column("Status", weight=1.1),
+        Column("What it asks", weight=2),
         Column("Why", weight=2.2),
         Column("Evidence", weight=1.1),
     )
     rows = tuple(
-        (line(c.clause), (said(c.ask),), (status(c.status),), (said(c.rationale),), _evidence(c)) for c in pack.controls
+        (line(c.clause), (status(c.status),), (said(c.ask),), (said(c.rationale),), _evidence(c)) for c in pack.controls
     )
     table = Table(f"controls-{pack.id}", f"Controls: {pack.title}", columns, rows)
     return Section(f"pack-{pack.id}", pack.title, (facts, table, *pack.blocks))

@@ -173,7 +173,8 @@ def _performance(reading: Reading) -> list[Content]:
 def _gaps(reading: Reading) -> list[Content]:
     """Per attribute, the group with the lowest impact ratio."""
     found = []
-    for attribute in reading.attributes[:4]:
+    judged = {c.get("attribute") for c in reading.checks if c.get("metric") == "impact_ratio" and c.get("sentence")}
+    for attribute in [a for a in reading.attributes if a not in judged][:4]:  # the policy's sentence says it already
         rows = [
             r
             for r in reading.disparities

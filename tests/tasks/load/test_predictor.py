@@ -43,6 +43,18 @@ def test_a_rows_outputs_are_the_same_bits_in_any_company(make_network, kind):
     assert np.array_equal(found(ROWS[::-1], kind)[::-1], whole)
 
 
+def test_a_model_that_hands_its_input_through(make_network):
+    tensorflow()
+    import keras
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Identity()(inputs))
+    found = predictor(model, "regression", batch=16)
+    matrix = np.tile(ROWS, (20, 1)).astype(np.float32)
+    assert np.array_equal(found(ROWS), ROWS.astype(np.float32))
+    assert np.array_equal(found.on_inputs(matrix), matrix)  # whose batches TensorFlow may hand back as they are
+
+
 def test_no_row_gives_no_outputs(make_network):
     assert predictor(make_network(3))(ROWS[:0]).shape == (0, 1)
 

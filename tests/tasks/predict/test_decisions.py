@@ -59,6 +59,12 @@ def test_top_k_of_two_classes(scores, k, favorable, expected):
     assert decided(scores, {"top_k": k}, favorable=favorable) == expected
 
 
+def test_of_many_equal_scores_the_first_rows_are_selected():
+    scores = np.tile([[0.25], [0.75]], (500, 1))
+    found = decided(scores, {"top_k": 600}, favorable=[1])
+    assert [i for i, text in enumerate(found) if text == "yes"] == sorted([*range(1, 1000, 2), *range(0, 200, 2)])
+
+
 def test_top_k_of_several_classes():
     scores = [[0.5, 0.3, 0.2], [0.1, 0.5, 0.4], [0.2, 0.1, 0.7], [0.9, 0.05, 0.05]]
     about = {"task": "multiclass", "classes": ABC}

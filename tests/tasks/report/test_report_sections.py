@@ -1,0 +1,341 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tasks.contracts import Done, Failed, Finding, NotApplicable
+from tasks.report.document import Bullets, Callout, Figure, Paragraph, Section, Table
+from tasks.report.figures import Bars, Forest
+from tasks.report.reading import Reading
+from tasks.report.scores import scores_of, wilson
+from tasks.report.sections.agreement import agreement, quality
+from tasks.report.sections.drift import drift
+from tasks.report.sections.examined import examined
+from tasks.report.sections.gate import gate
+from tasks.report.sections.groups import groups
+from tasks.report.sections.overview import headline, overview
+from tasks.report.sections.performance import performance
+from tests.tasks.report.report_builder import check, config_of, record_of, table, workspace_of
+
+
+def text_of(content) -> str:
+    return "".join(span.text for span in content)
+
+
+def tables_of(section: Section) -> dict[str, Table]:
+    found = {b.id: b for b in section.blocks if isinstance(b, Table)}
+    for child in section.sections:
+        found |= tables_of(child)
+    return found
+
+
+def figures_of(section: Section) -> dict[str, Figure]:
+    found = {b.id: b for b in section.blocks if isinstance(b, Figure)}
+    for child in section.sections:
+        found |= figures_of(child)
+    return found
+
+
+def cells(found: Table) -> list[list[str]]:
+    return [[text_of(cell) for cell in row] for row in found.rows]
+
+
+def reading_of(
+    folder: Path, rows: dict[str, list[dict[str, Any]]], *results, verdict: str = "satisfied", **config
+) -> Reading:
+    workspace = workspace_of(folder)
+    for name, lines in rows.items():
+        workspace.write_table(name, table(name, lines))
+    return Reading(config_of(**config), workspace, record_of(results, verdict))
+
+
+def other_task(task: str, classes: list[str] | None = None) -> dict[str, Any]:
+    """Changes to the config: another task, nothing sensitive, no policy."""
+    data = {"sensitive": {}, "intersections": [], "target": {"column": "y", "favorable": None}}
+    model, bias = {"task": task, "classes": classes}, {"decision": {"threshold": None}}
+    return {"model": model, "bias": bias, "data": data, "policy": []}
+
+
+# ---------------------------------------------------------------- overview
+
+
+@pytest.mark.parametrize(
+    ("verdict", "verdicts", "words"),
+    [
+        ("satisfied", [], "No policy was declared"),
+        ("satisfied", ["satisfied", "satisfied"], "Every policy check is satisfied (2 of 2)."),
+        ("not_satisfied", ["not_satisfied", "satisfied"], "1 of 2 policy checks is not satisfied."),
+        ("inconclusive", ["insufficient_data"], "do not suffice"),
+        ("refused", [], "did not pass the gate"),
+        ("incomplete", [], "is missing"),
+    ],
+)
+def test_the_headline(tmp_path: Path, verdict: str, verdicts: list[str], words: str) -> None:
+    checks = [check("accuracy", v, 0.5, "s") for v in verdicts]
+    reading = reading_of(tmp_path, {}, Done("policy", facts={"checks": checks}), verdict=verdict)
+    assert words in text_of(headline(reading))
+
+
+def test_checks_that_were_not_judged_are_listed_as_such(run_of) -> None:
+    found = tables_of(overview(run_of("refused").reading))["policy-checks"]
+    assert [row[1] for row in cells(found)] == ["not evaluated"] * 3
+
+
+def test_what_the_policy_says_of_an_attribute_is_not_said_twice(tabular) -> None:
+    bullets = [text_of(i) for b in overview(tabular.reading).blocks if isinstance(b, Bullets) for i in b.items]
+    told = [b for b in bullets if b.startswith("Groups of")]
+    assert [b.split(":")[0] for b in told] == ["Groups of sex × race"]
+    assert "5.3\u00a0% of Female × Black and to 27.1\u00a0% of Male × White: an impact ratio of 0.197" in told[0]
+    assert "2 groups have too few rows to be judged" in told[0]
+
+
+# ---------------------------------------------------------------- groups
+
+
+def test_the_policys_line_among_selection_rates(tabular) -> None:
+    panels = {p.title: p for p in figures_of(groups(tabular.reading))["groups-1-figure"].panels if isinstance(p, Bars)}
+    rates = {m.label: m for m in panels["selection rate"].marks}
+    assert panels["selection rate"].limit == pytest.approx(0.8 * 2735 / 10387)
+    assert {g: m.tone for g, m in rates.items()} == {"Female": "bad", "Male": "plain"}
+    assert rates["Female"].value == pytest.approx(462 / 5153)
+    assert panels["accuracy"].limit is None
+
+
+def test_groups_that_are_too_small_are_hollow_whatever_their_value(tabular) -> None:
+    marks = figures_of(groups(tabular.reading))["groups-2-figure"].panels[0].marks
+    assert {m.label: m.tone for m in marks}["Other"] == "unsure"
+    assert {m.label: m.text for m in marks}["(missing)"] == "insufficient data"
+
+
+def test_a_limit_on_a_signed_difference_has_two_lines(tabular) -> None:
+    checks = [check("accuracy_difference", "not_satisfied", 0.09, "s", attribute="sex", min=None, max=0.05)]
+    results = tuple(replace(r, facts={"checks": checks}) if r.stage == "policy" else r for r in tabular.record.results)
+    reading = Reading(tabular.config, tabular.workspace, replace(tabular.record, results=results))
+    forest = figures_of(groups(reading))["groups-1-forest"].panels[0]
+    assert isinstance(forest, Forest)
+    assert (forest.title, forest.null, forest.limits) == ("accuracy difference", 0.0, (-0.05, 0.05))
+    assert [m.tone for m in forest.marks] == ["bad"]
+
+
+def test_a_limit_on_a_ratio_has_one_line_and_the_reference_is_not_compared_with_itself(tabular) -> None:
+    forest = next(p for p in figures_of(groups(tabular.reading))["groups-1-forest"].panels if p.title == "impact ratio")
+    assert (forest.null, forest.limits, forest.subtitle) == (1.0, (0.8,), "against Male")
+    assert [m.label for m in forest.marks] == ["Female"]
+
+
+def test_declared_bins_without_a_row_are_told(tabular) -> None:
+    told = [{"attribute": "sex", "reference": "Male", "reference_rule": "a rule", "left_out": [{"group": "X", "n": 0}]}]
+    results = tuple(replace(r, facts={"attributes": told}) if r.stage == "bias" else r for r in tabular.record.results)
+    reading = Reading(tabular.config, tabular.workspace, replace(tabular.record, results=results))
+    first = groups(reading).sections[0].blocks[0]
+    assert isinstance(first, Paragraph)
+    assert text_of(first.content) == "Held against Male (a rule). Declared, but without a row: X."
+
+
+@pytest.mark.parametrize("kind", ["refused", "unreadable"])
+def test_groups_say_why_they_are_absent(run_of, kind: str) -> None:
+    text = text_of(groups(run_of(kind).reading).blocks[0].content)
+    assert "comparison of groups was not" in text
+
+
+def test_no_sensitive_attribute(tmp_path: Path) -> None:
+    reading = reading_of(tmp_path, {}, data={"sensitive": {}, "intersections": []}, policy=[])
+    assert "No sensitive attribute was declared" in text_of(groups(reading).blocks[0].content)
+
+
+# ---------------------------------------------------------------- performance
+
+
+def test_confusion_and_calibration_are_counts_of_the_predictions(tabular) -> None:
+    rows = tabular.rows("predictions")
+    found = tables_of(performance(tabular.reading))
+    for label, *counted, total in cells(found["confusion"]):
+        wanted = [sum(r["y_true"] == label and r["decision"] == d for r in rows) for d in ("<=50K", ">50K")]
+        assert [int(n) for n in counted] == wanted
+        assert int(total) == sum(wanted)
+    score = np.array([r["score"] for r in rows])
+    truth = np.array([r["y_true"] == ">50K" for r in rows])
+    for k, row in enumerate(cells(found["calibration"])):
+        inside = (score >= k / 10) & ((score < (k + 1) / 10) | (k == 9))
+        assert int(row[1]) == inside.sum()
+        assert float(row[3]) == pytest.approx(truth[inside].mean(), abs=0.0005)
+
+
+def test_histograms_hold_every_row(tabular) -> None:
+    scores = scores_of(tabular.reading)
+    assert sum(sum(s.counts) for s in scores.strips) == len(tabular.rows("predictions"))
+    assert [s.label for s in scores.strips] == ["<=50K", ">50K"]
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 10), (5, 10), (10, 10), (145, 1561), (1, 1)])
+@pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])
+def test_wilson_is_scipys(hits: int, n: int, confidence: float) -> None:
+    from scipy.stats import binomtest
+
+    oracle = binomtest(hits, n).proportion_ci(confidence, method="wilson")
+    assert wilson(hits, n, confidence) == pytest.approx((oracle.low, oracle.high), abs=1e-12)
+
+
+def test_wilson_of_nothing() -> None:
+    assert all(math.isnan(x) for x in wilson(0, 0, 0.95))
+
+
+def test_a_regression_has_values_and_no_decisions(tmp_path: Path) -> None:
+    lines = [{"row_id": i, "output": "value", "y_true": str(i), "score": float(i), "decision": None} for i in range(40)]
+    reading = reading_of(tmp_path, {"predictions": lines}, **other_task("regression"))
+    made = performance(reading)
+    assert "confusion" not in tables_of(made)
+    assert figures_of(made)["score-figure"].panels[0].title == "Predicted values"
+
+
+def test_many_classes_are_told_by_their_errors(tmp_path: Path) -> None:
+    names = [f"c{i:02}" for i in range(15)]
+    lines = [
+        {"row_id": i, "output": names[0], "y_true": names[i % 15], "score": 0.1, "decision": names[(i % 15) // 2]}
+        for i in range(150)
+    ]
+    reading = reading_of(tmp_path, {"predictions": lines}, **other_task("multiclass", names))
+    found = tables_of(performance(reading))["confusion"]
+    assert found.caption == "The most frequent errors"
+    assert cells(found)[0] == ["c01", "c00", "10"]
+
+
+def test_missing_labels_and_decisions_are_counted_nowhere(tmp_path: Path) -> None:
+    truth = [None] * 5 + [">50K"] * 5
+    decided = [">50K"] * 8 + [None] * 2
+    lines = [
+        {"row_id": i, "output": ">50K", "y_true": truth[i], "score": 0.7, "decision": decided[i]} for i in range(10)
+    ]
+    scores = scores_of(reading_of(tmp_path, {"predictions": lines}, policy=[]))
+    assert scores.confusion == {(">50K", ">50K"): 3}
+    assert sum(b.rows for b in scores.bins) == 5
+
+
+# ---------------------------------------------------------------- explanations
+
+
+def _agreement(pairs: list[tuple[str, str, str | None]]) -> list[dict[str, Any]]:
+    shared = {"ci_low": 0.1, "ci_high": 0.3, "n_rows": 9}
+    measures = [("kendall", None, None), ("feature_agreement", 3, 0.2), ("spearman", None, 0.2)]
+    return [
+        {"technique_a": a, "technique_b": b, "output": o, "measure": m, "k": k, "value": value, **shared}
+        for a, b, o in pairs
+        for m, k, value in measures
+    ]
+
+
+def test_agreement_is_a_row_a_pair_and_a_column_a_measure(tmp_path: Path) -> None:
+    found = Finding("warning", "techniques_disagree", "They disagree.", stage="agreement")
+    rows = _agreement([("shap", "lime", ">50K")])
+    made = agreement(reading_of(tmp_path, {"agreement": rows}, Done("agreement", findings=(found,))))
+    sheet = tables_of(made)["agreement-table"]
+    assert [c.label for c in sheet.columns] == [
+        "Techniques", "Output", "Spearman correlation", "feature agreement, top 3", "Kendall correlation",
+    ]  # fmt: skip
+    assert cells(sheet) == [["SHAP and LIME", ">50K", "0.2000.100 to 0.300", "0.2000.100 to 0.300", "undefined"]]
+    assert [text_of(i) for b in made.blocks if isinstance(b, Bullets) for i in b.items] == ["They disagree."]
+
+
+def test_quality_prefers_what_holds_over_all_outputs(tmp_path: Path) -> None:
+    shared = {"std_error": 0.01, "direction": "lower", "n_rows": 9}
+    rows = [
+        {"technique": t, "output": o, "measure": m, "value": v, "status": s, **shared}
+        for t, o, m, v, s in (
+            ("shap", None, "deletion_area", 0.2, "ok"),
+            ("shap", "a", "deletion_area", 0.1, "ok"),
+            ("random", None, "deletion_area", 0.4, "ok"),
+            ("lime", "a", "local_r2", 0.5, "insufficient_data"),
+        )
+    ]
+    found = Finding("warning", "no_better_than_random", "LIME is no better.", stage="agreement")
+    made = quality(reading_of(tmp_path, {"explanation_quality": rows}, Done("agreement", findings=(found,))))
+    sheet = tables_of(made)["quality-table"]
+    assert [c.label for c in sheet.columns][3:] == ["SHAP", "Random attribution", "LIME"]
+    assert cells(sheet) == [
+        ["deletion area", "all", "lower", "0.200 ± 0.010", "0.400 ± 0.010", "–"],
+        ["local R²", "a", "lower", "–", "–", "insufficient data"],
+    ]
+    assert [c.title for c in made.blocks if isinstance(c, Callout)] == ["No better than random"]
+
+
+# ---------------------------------------------------------------- gate, drift, what was not examined
+
+
+def test_the_gate_shows_failures_first(tmp_path: Path) -> None:
+    rows = [
+        {"expectation": "expect_x", "column": f"c{i}", "severity": severity, "success": success, "element_count": 10,
+         "unexpected_count": 0 if success else 1, "unexpected_percent": 10.0, "detail": "d"}
+        for i, (severity, success) in enumerate([("critical", True)] * 30 + [("info", False), ("critical", False)])
+    ]  # fmt: skip
+    sheet = tables_of(gate(reading_of(tmp_path, {"validation": rows})))["validation"]
+    shown = cells(sheet)
+    assert [row[1] for row in shown[:2]] == ["c31", "c30"]
+    assert shown[0][2] == "fails (critical)"
+    assert shown[0][3] == "1 (10.0\u00a0%)"
+    assert len(shown) == 20
+    assert "12 more expectations" in text_of(sheet.note)
+
+
+def test_drift_past_its_threshold_comes_first(tmp_path: Path) -> None:
+    rows = [
+        {"kind": "data", "feature": f, "measure": "jensen_shannon", "value": v, "threshold": limit, "status": state}
+        for f, v, limit, state in (
+            ("calm", 0.1, 0.25, "ok"),
+            ("few", 0.9, 0.25, "insufficient_data"),
+            ("moved", 0.3, 0.25, "ok"),
+            ("endless", None, 0.25, "undefined"),
+            ("free", 0.9, None, "ok"),
+        )
+    ]
+    made = drift(reading_of(tmp_path, {"drift": rows}, Done("drift", facts={"drifted": ["moved", "endless"]})))
+    shown = {row[1]: (row[3], row[5]) for row in cells(tables_of(made)["drift-table"])}
+    assert list(shown)[:2] == ["moved", "endless"]
+    assert shown == {
+        "moved": ("0.300", "past the threshold"), "endless": ("undefined", "past the threshold"),
+        "calm": ("0.100", "ok"), "few": ("0.900", "insufficient data"), "free": ("0.900", "ok"),
+    }  # fmt: skip
+    assert "2 lie beyond their threshold" in text_of(made.blocks[0].content)
+
+
+def test_whatever_was_not_done_is_listed_with_its_reason(tmp_path: Path) -> None:
+    results = (
+        NotApplicable("explain/gradcam", "no_conv", "the model has no convolution"),
+        Failed("explain/lime", "memory", "memory ran out."),
+        Failed("bias", "not_reached", "not reached: the predictions failed"),
+        Done("agreement", facts={}),
+    )
+    made = examined(reading_of(tmp_path, {}, *results))
+    assert cells(tables_of(made)["left-undone"]) == [
+        ["explaining with Grad-CAM", "not applicable", "the model has no convolution"],
+        ["explaining with LIME", "failed", "memory ran out."],
+        ["the comparison of groups", "not reached", "not reached: the predictions failed"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (Failed("drift", "memory", "memory ran out."), "The measurement of drift failed: memory ran out."),
+        (Failed("drift", "not_reached", "not reached: x"), "The measurement of drift was not reached: x."),
+        (NotApplicable("drift", "c", "There is no reference."), "Not applicable: there is no reference."),
+        (Done("drift"), "The measurement of drift ended without a result to show."),
+        (Done("other"), "The measurement of drift was not planned in this audit."),
+    ],
+)
+def test_absence_has_a_sentence(tmp_path: Path, result, words: str) -> None:
+    reading = reading_of(tmp_path, {}, result)
+    assert reading.why_absent("drift") == words
+
+
+def test_row_ids_keep_their_type(tmp_path: Path) -> None:
+    workspace = workspace_of(tmp_path)
+    lines = [{"row_id": "a-1", "output": ">50K", "y_true": ">50K", "score": 0.9, "decision": ">50K"}]
+    workspace.write_table("predictions", table("predictions", lines, pa.string()))
+    reading = Reading(config_of(), workspace, record_of((), "satisfied"))
+    assert reading.rows("predictions")[0]["row_id"] == "a-1"
