@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tasks.report.document import (
     Block,
     Column,
@@ -18,7 +20,7 @@ from tasks.report.document import (
 )
 from tasks.report.numbers import count, percent
 from tasks.report.reading import Reading, Row
-from tasks.report.sections.shared import TOP, dash, left_out, plural, top
+from tasks.report.sections.shared import dash, left_out, plural, top
 
 _ORDER = {"critical": 0, "warning": 1, "info": 2}
 _SHOWN = 60
@@ -37,8 +39,7 @@ def gate(reading: Reading) -> Section:
         lead += f"{plural(len(failed), 'does', 'do')} not hold"
         lead += f", {critical:,} of them critical: the audit was refused." if critical else "; none that is critical."
     blocks: list[Block] = [Paragraph(line(lead), lead=True)]
-    ordered = sorted(rows, key=lambda r: (r["success"] is not False, _ORDER.get(r["severity"], 3)))
-    shown, more = top(ordered, min(_SHOWN, max(TOP, len(failed))))
+    shown, more = top(sorted(failed, key=lambda r: _ORDER.get(r["severity"], 3)), _SHOWN)
     columns = (
         Column("Expectation", weight=1.6),
         Column("Column", weight=1.1),
@@ -50,23 +51,42 @@ def gate(reading: Reading) -> Section:
         "validation",
         "Expectations",
         columns,
-        tuple(_cells(r) for r in shown),
+        (*map(_cells, shown), *_passed([r for r in rows if r["success"]])),
         left_out(more, "expectations"),
         ("validation",),
     )
     return Section("gate", "The data gate", (*blocks, table))
 
 
+def _passed(rows: Sequence[Row]) -> list[tuple[Content, ...]]:
+    """What holds, a line an expectation: nobody reads the same words once for every column."""
+    by_type: dict[str, list[str]] = {}
+    for row in rows:
+        by_type.setdefault(row["expectation"], []).append(row["column"])
+    lines: list[tuple[Content, ...]] = []
+    for expectation, columns in by_type.items():
+        named, more = top([column for column in dict.fromkeys(columns) if column])
+        where = line(*[part for column in named for part in (", ", name(column))][1:]) if named else dash()
+        result = status("passed") if len(columns) == 1 else status("passed", f"passed, {len(columns):,} times")
+        lines.append(
+            (_words(expectation), (*where, *line(f" and {more:,} more" if more else "")), (result,), dash(), dash())
+        )
+    return lines
+
+
+def _words(expectation: str) -> Content:
+    return (name(expectation.removeprefix("expect_").replace("_", " ")),)
+
+
 def _cells(row: Row) -> tuple[Content, ...]:
-    result = status("passed") if row["success"] else status(row["severity"], f"fails ({status(row['severity']).text})")
+    result = status(row["severity"], f"fails ({status(row['severity']).text})")
     unexpected = dash()
     if row["unexpected_count"] is not None:
         unexpected = (num(count(row["unexpected_count"])),)
         if row["unexpected_count"] and row["unexpected_percent"] is not None:
             unexpected += (muted(f" ({percent(row['unexpected_percent'] / 100)})"),)
-    words = row["expectation"].removeprefix("expect_").replace("_", " ")
     return (
-        (name(words),),
+        _words(row["expectation"]),
         (name(row["column"]),) if row["column"] else dash(),
         (result,),
         unexpected,

@@ -251,10 +251,13 @@ def _comparison_table(
 ) -> Table:
     chosen = [r for m in metrics for r in rows if r["metric"] == m and r["group"] in shown]
     kept, _ = top(chosen, 2 * TOP)
+    references = {r["reference"] for r in kept}
+    # One reference for all is said once, and leaves the width to the numbers.
+    same = references.pop() if len(references) == 1 else None
     columns = (
         Column("Comparison", weight=1.5),
         Column("Group", weight=1.3),
-        Column("Reference", weight=1.3),
+        *(() if same else (Column("Reference", weight=1.3),)),
         Column("Value", "right"),
         Column("Interval", weight=1.2),
         Column("p", "right"),
@@ -265,19 +268,20 @@ def _comparison_table(
     note = line("p adjusted: Holm, within the attribute. ") + left_out(left, "comparisons")
     return Table(
         f"{id}-comparisons",
-        f"Comparisons with a reference group of {attribute}",
+        f"Comparisons of {attribute}, against {same}" if same else f"Comparisons with a reference group of {attribute}",
         columns,
-        tuple(map(_compared, kept)),
+        tuple(_compared(r, named=not same) for r in kept),
         note,
         ("disparities",),
     )
 
 
-def _compared(row: Row) -> tuple[Content, ...]:
+def _compared(row: Row, *, named: bool) -> tuple[Content, ...]:
+    reference: Content = (name(row["reference"]),) if row["reference"] is not None else dash()
     return (
         line(metric_label(row["metric"])),
         (name(row["group"]),) if row["group"] is not None else dash(),
-        (name(row["reference"]),) if row["reference"] is not None else dash(),
+        *((reference,) if named else ()),
         _value(row),
         (num(interval(row["ci_low"], row["ci_high"])),) if (row["status"] or "ok") == "ok" else dash(),
         (num(p_value(row["p_value"])),),
