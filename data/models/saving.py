@@ -63,9 +63,7 @@ def make_repeatable(path: Path) -> str:
         text = SAVED_ON.sub("1980-01-01@00:00:00", entries[name].decode())
         text = ADDRESS.sub(lambda found: numbers.setdefault(found[0], str(len(numbers) + 1)), text)
         entries[name] = text.encode()
-    named = {
-        numbers.get(Path(name).stem, Path(name).stem) + Path(name).suffix: entries[name] for name in entries
-    }
+    named = {numbers.get(Path(name).stem, Path(name).stem) + Path(name).suffix: entries[name] for name in entries}
     with zipfile.ZipFile(path, "w") as members:
         for name, data in sorted(named.items()):
             members.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)

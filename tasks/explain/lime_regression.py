@@ -52,57 +52,69 @@ class Fits:
     r2: np.ndarray
 
 
+def _add_moments(
+    same: np.ndarray,
+    same_row: np.ndarray,
+    numbers: np.ndarray,
+    number_row: np.ndarray,
+    outputs: np.ndarray,
+    explained: np.ndarray,
+    exponent: float,
+    moments: np.ndarray,
+) -> None:  # pragma: no cover - runs compiled
+    """Adds the neighbours' moments, lower triangle, to `moments`; compiled by numba, block by block of neighbours."""
+    block = 128
+    a, total = same.shape
+    b = numbers.shape[0]
+    n, m = explained.shape
+    q = 1 + a + b + m
+    columns = np.empty((q, block))
+    weight = np.empty(block)
+    weighted = np.empty(block)
+    for i in range(n):
+        for start in range(0, total, block):
+            size = min(block, total - start)
+            for s in range(size):
+                columns[0, s] = 1.0
+                weight[s] = 0.0
+            for j in range(a):
+                own = same_row[i, j]
+                for s in range(size):
+                    equal = 1.0 if same[j, start + s] == own else 0.0
+                    columns[1 + j, s] = equal
+                    weight[s] += 1.0 - equal
+            for j in range(b):
+                value = number_row[i, j]
+                for s in range(size):
+                    number = numbers[j, start + s]
+                    columns[1 + a + j, s] = number
+                    weight[s] += (number - value) * (number - value)
+            for o in range(m):
+                k = explained[i, o]
+                for s in range(size):
+                    columns[1 + a + b + o, s] = outputs[k, start + s]
+            for s in range(size):
+                weight[s] = np.exp(weight[s] * exponent)
+            for u in range(q):
+                for s in range(size):
+                    weighted[s] = weight[s] * columns[u, s]
+                for v in range(u + 1):
+                    part = 0.0
+                    for s in range(size):
+                        part += weighted[s] * columns[v, s]
+                    moments[i, u, v] += part
+
+
 @functools.cache
 def _compiled() -> Callable[..., None]:
     import numba
 
     # Sums may be reordered so that they are vectorised; the order is fixed when the loop is compiled.
-    @numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
-    def add_moments(
-        same, same_row, numbers, number_row, outputs, explained, exponent, moments
-    ):  # pragma: no cover - compiled
-        block = 128
-        a, total = same.shape
-        b = numbers.shape[0]
-        n, m = explained.shape
-        q = 1 + a + b + m
-        columns = np.empty((q, block))
-        weight = np.empty(block)
-        weighted = np.empty(block)
-        for i in range(n):
-            for start in range(0, total, block):
-                size = min(block, total - start)
-                for s in range(size):
-                    columns[0, s] = 1.0
-                    weight[s] = 0.0
-                for j in range(a):
-                    own = same_row[i, j]
-                    for s in range(size):
-                        equal = 1.0 if same[j, start + s] == own else 0.0
-                        columns[1 + j, s] = equal
-                        weight[s] += 1.0 - equal
-                for j in range(b):
-                    value = number_row[i, j]
-                    for s in range(size):
-                        number = numbers[j, start + s]
-                        columns[1 + a + j, s] = number
-                        weight[s] += (number - value) * (number - value)
-                for o in range(m):
-                    k = explained[i, o]
-                    for s in range(size):
-                        columns[1 + a + b + o, s] = outputs[k, start + s]
-                for s in range(size):
-                    weight[s] = np.exp(weight[s] * exponent)
-                for u in range(q):
-                    for s in range(size):
-                        weighted[s] = weight[s] * columns[u, s]
-                    for v in range(u + 1):
-                        part = 0.0
-                        for s in range(size):
-                            part += weighted[s] * columns[v, s]
-                        moments[i, u, v] += part
-
-    return add_moments
+    options = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
+    try:
+        return numba.njit(cache=True, **options)(_add_moments)
+    except RuntimeError:  # nowhere to keep what is compiled
+        return numba.njit(**options)(_add_moments)
 
 
 def threads() -> int:
@@ -137,6 +149,9 @@ def weighted_moments(
     itself = np.concatenate([np.ones((n, 1 + a)), number_row, chosen], axis=1)
     moments = itself[:, :, None] * itself[:, None, :]
     kernel = _compiled()
+    # One memory layout, so that the loop is compiled once.
+    same_row, number_row = np.array(same_row, np.int32, order="C"), np.array(number_row, np.float64, order="C")
+    explained = np.array(explained, np.int64, order="C")
 
     def add(part: slice) -> None:
         kernel(

@@ -147,7 +147,8 @@ def agrees(problem: Problem, masks: np.ndarray, means: MaskedMeans, rows: int = 
 
 
 def _may_compile(problem: Problem) -> bool:
-    return bool(problem.predictor.arrangement.in_graph) and problem.predictor.differentiable
+    texts = any(str(tensor.dtype) == "string" for tensor in problem.predictor.keras_model.inputs)
+    return bool(problem.predictor.arrangement.in_graph) and not texts
 
 
 def _built(

@@ -152,7 +152,12 @@ def prepare(problem: Problem, settings: PermutationSettings, watch: Watch) -> Im
         ci_high=(mean + half)[None],
         n_rows=np.array([len(rows)]),
         score=name.replace("_", " "),
-        facts={"score": name, "base_score": float(base), "repeats": repeats},
+        facts={
+            "score": name,
+            "base_score": float(base),
+            "repeats": repeats,
+            "interval": "95 % over shuffles of the same rows (t); it does not tell how far other rows would go",
+        },
         limitations=limitations,
         evaluations=(1 + repeats * d) * len(rows),
     )

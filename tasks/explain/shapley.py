@@ -26,6 +26,8 @@ Estimator = Literal[
 COALITIONS = 2048
 #: features up to which every coalition may be asked for
 MOST_EXACT = 16
+#: means of coalitions held in memory at a time
+MOST_VALUES = 2**24
 #: rows that the regression's smoothness is chosen on
 CHOOSING_ROWS = 32
 #: pairs beyond the features' number that choosing it takes
@@ -136,11 +138,21 @@ def prepare_kernel(problem: Problem, coalitions: Coalitions, regression: str, wa
             facts["regression"] = "least_squares"
             facts["std_error_method"] = "linearised regression, pairs stratified by size without replacement"
 
-    def explain(rows: np.ndarray, explained: np.ndarray) -> Attribution:
+    def of_few(rows: np.ndarray, explained: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         pairs, nothing, total = _pairs(problem, means, base, rows, explained)
         values = solver.values(pairs, total)
-        error = None if coalitions.exact else solver.std_error(pairs, total, values)
-        return Attribution(values, nothing, error, evaluations=len(rows) * (1 + b * coalitions.count))
+        error = np.zeros(0) if coalitions.exact else solver.std_error(pairs, total, values)
+        return values, nothing, error
+
+    few = max(1, MOST_VALUES // (coalitions.count * len(problem.outputs)))
+
+    def explain(rows: np.ndarray, explained: np.ndarray) -> Attribution:
+        starts = range(0, len(rows), few)
+        parts = [of_few(rows[start : start + few], explained[start : start + few]) for start in starts]
+        values, nothing, error = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return Attribution(
+            values, nothing, None if coalitions.exact else error, evaluations=len(rows) * (1 + b * coalitions.count)
+        )
 
     return Prepared(explain, facts, evaluations=spent)
 

@@ -1,4 +1,4 @@
-"""Kernel SHAP's regression with what it leaves over modelled too: less error for the same evaluations, ten times at best.
+"""Kernel SHAP's regression with what it leaves over modelled too: less error for the same evaluations, often a tenth.
 
 The least squares of `coalitions.py` take a game for additive and count everything else as error. But what else there is
 in a model's game is mostly interactions of few features, which vary smoothly from coalition to coalition. So here the

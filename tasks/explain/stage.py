@@ -242,6 +242,7 @@ def _attributions(
         "output": problem.kind,
         "evaluations": evaluations,
         "quality": {measure: tally.summaries() for measure, tally in quality.items()},
+        "interval": "95 % over rows (normal)",
         **prepared.facts,
     }
     return _Written((writer.ref,), facts, (*problem.limitations, *prepared.limitations))

@@ -30,7 +30,7 @@ from tasks.watch import Watch
 ROOT = Path(__file__).resolve().parents[2]
 BACKGROUND = 100
 COALITIONS = 2048
-FEW_COALITIONS = 512  # for the errors: shap's explainer is exact on thirteen features well before their 8192
+FEW_COALITIONS = 512
 NEIGHBOURS = 5000
 REPEATS = 10
 
@@ -175,8 +175,10 @@ def bench_shap(subject: Subject) -> None:
     n = len(problem.rows)
     print(f"\n Kernel SHAP, {COALITIONS} coalitions × {BACKGROUND} background rows")
     technique, settings = shapley.TECHNIQUE, ShapleySettings(estimator="kernel", coalitions=COALITIONS)
-    ready, taken, evaluations, prepared = explained(technique, problem, settings)
-    way = f"{over(taken, evaluations, subject)}, {evaluations / taken / 1e6:.1f} M evaluations/s, ready in {ready:.1f} s"
+    ready, taken, evaluations, _ = explained(technique, problem, settings)
+    way = (
+        f"{over(taken, evaluations, subject)}, {evaluations / taken / 1e6:.1f} M evaluations/s, ready in {ready:.1f} s"
+    )
     ours = line("this project", n, taken, way)
     plain_way = replace_way(("plain",))
     with plain_way:
@@ -185,7 +187,7 @@ def bench_shap(subject: Subject) -> None:
 
     def kernel(predict: Callable[[np.ndarray], np.ndarray], rows: int) -> float:
         explainer = shap.KernelExplainer(predict, problem.background)
-        return seconds(lambda: explainer.shap_values(problem.rows[:rows], nsamples=COALITIONS, silent=True))
+        return seconds(lambda: explainer.shap_values(problem.rows[:rows], nsamples=COALITIONS, l1_reg=0, silent=True))
 
     taken = kernel(lambda rows: problem.predictor(np.asarray(rows)), 4)
     line("shap.KernelExplainer with our predictor", 4, taken, over(taken, 4 * COALITIONS * BACKGROUND, subject))
@@ -207,15 +209,20 @@ def errors(problem: Problem) -> None:
         return prepared.explain(rows, explained_)
 
     exact = values(estimator="exact").values[:, 0]
-    ours = values(estimator="kernel", coalitions=FEW_COALITIONS)
     explainer = shap.KernelExplainer(lambda x: problem.predictor(np.asarray(x)), problem.background)
-    with contextlib.redirect_stdout(io.StringIO()):
-        np.random.seed(0)
-        theirs = explainer.shap_values(rows, nsamples=FEW_COALITIONS, silent=True)[..., -1]
-    own = np.abs(ours.values[:, 0] - exact).mean()
-    other = np.abs(theirs - exact).mean()
-    print(f"  error at {FEW_COALITIONS} coalitions: {own:.2e} (stated: {ours.std_error.mean():.2e}), shap {other:.2e}")
-    print(f"  ratio of errors {own / other:.2f}")
+    heads = f"{'this project':>14}{'stated':>10}{'least squares':>15}{'shap':>10}{'ratio':>7}"
+    print(f"  {'mean error at coalitions':<36}{heads}")
+    for count in (FEW_COALITIONS, COALITIONS):
+        ours = values(estimator="kernel", coalitions=count)
+        plain = values(estimator="kernel", coalitions=count, regression="least_squares")
+        with contextlib.redirect_stdout(io.StringIO()):
+            np.random.seed(0)
+            theirs = explainer.shap_values(rows, nsamples=count, l1_reg=0, silent=True)[..., -1]
+        own, other, library = (
+            np.abs(found - exact).mean() for found in (ours.values[:, 0], plain.values[:, 0], theirs)
+        )
+        stated = ours.std_error.mean()
+        print(f"  {count:<36}{own:>14.2e}{stated:>10.1e}{other:>15.2e}{library:>10.2e}{own / library:>7.2f}")
 
 
 @contextlib.contextmanager
@@ -235,7 +242,9 @@ def bench_lime(subject: Subject) -> None:
     n, d = problem.rows.shape
     print(f"\n LIME, {NEIGHBOURS} neighbours, {d} columns")
     settings = lime_tabular.LimeTabularSettings(samples=NEIGHBOURS)
-    explained(lime_tabular.TECHNIQUE, replace(problem, rows=problem.rows[:8], explained=problem.explained[:8]), settings)
+    explained(
+        lime_tabular.TECHNIQUE, replace(problem, rows=problem.rows[:8], explained=problem.explained[:8]), settings
+    )
     ready, taken, evaluations, _ = explained(lime_tabular.TECHNIQUE, problem, settings)
     ours = line("this project", n, taken, f"ready in {ready:.2f} s, {evaluations:,} evaluations")
     assert problem.features is not None

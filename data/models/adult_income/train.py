@@ -126,9 +126,7 @@ def train(version: str) -> None:
             "licence": "Apache-2.0",
             "files": {
                 "model.keras": {"sha256": save_model(model, folder / "model.keras")},
-                "preprocessor.skops": {
-                    "sha256": save_preprocessor(preprocessor, folder / "preprocessor.skops")
-                },
+                "preprocessor.skops": {"sha256": save_preprocessor(preprocessor, folder / "preprocessor.skops")},
             },
         },
     )

@@ -59,9 +59,7 @@ def network() -> keras.Model:
         hidden = layers.MaxPooling2D(name=f"pool_{number}")(hidden)
     hidden = layers.Conv2D(96, 3, padding="same", activation="relu", name="conv_4")(hidden)
     hidden = layers.GlobalMaxPooling2D(name="best_place")(hidden)
-    return keras.Model(
-        inputs, layers.Dense(10, activation="softmax", name="digit")(hidden), name="digit_scenes"
-    )
+    return keras.Model(inputs, layers.Dense(10, activation="softmax", name="digit")(hidden), name="digit_scenes")
 
 
 def train(archive: Path | None) -> None:

@@ -211,6 +211,17 @@ def test_batches_and_threads_change_nothing(table_problem: Callable[..., Problem
             np.testing.assert_array_equal(values, whole)
 
 
+def test_few_means_at_a_time_change_nothing(
+    table_problem: Callable[..., Problem], network: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = table_problem(network(9), GENERATOR.normal(size=(12, 9)), GENERATOR.normal(size=(5, 9)))
+    whole = attributions(problem, coalitions=80)
+    monkeypatch.setattr("tasks.explain.shapley.MOST_VALUES", 300)
+    parts = attributions(problem, coalitions=80)
+    np.testing.assert_array_equal(parts.values, whole.values)
+    np.testing.assert_array_equal(parts.std_error, whole.std_error)
+
+
 def test_two_preparations_are_equal_and_the_seed_matters(
     table_problem: Callable[..., Problem], network: Callable[..., Any]
 ) -> None:
@@ -308,6 +319,24 @@ def test_the_automatic_choice(d: int, settings: dict[str, Any], expected: str) -
     assert estimator_of(d, ShapleySettings(**settings)) == expected
 
 
+@pytest.mark.parametrize(
+    ("settings", "regression"),
+    [
+        ({"coalitions": 100}, "smooth"),
+        ({"coalitions": 100, "regression": "least_squares"}, "least_squares"),
+        ({"coalitions": 34}, "least_squares"),  # too few to choose a smoothness on
+        ({}, None),  # all coalitions: there is nothing to be smooth about
+    ],
+)
+def test_the_regression_taken_is_told(
+    table_problem: Callable[..., Problem], network: Callable[..., Any], settings: dict[str, Any], regression: str | None
+) -> None:
+    problem = table_problem(network(9), GENERATOR.normal(size=(3, 9)), GENERATOR.normal(size=(5, 9)))
+    prepared = prepare(problem, ShapleySettings(**settings), Watch())
+    assert prepared.facts.get("regression") == regression
+    assert prepared.facts["coalitions"] <= (settings.get("coalitions") or 512)
+
+
 def test_the_budget_grows_where_the_regression_needs_it() -> None:
     assert budget_of(10, ShapleySettings()) == budget_of(200, ShapleySettings()) == 2048
     assert budget_of(1000, ShapleySettings()) > 4000
@@ -318,6 +347,7 @@ def test_the_budget_grows_where_the_regression_needs_it() -> None:
     ("d", "settings", "message"),
     [
         (9, {"estimator": "kernel", "coalitions": 20}, "explain.techniques.shap.coalitions: 20 coalitions are too few"),
+        (9, {"estimator": "kernel", "coalitions": 34, "regression": "smooth"}, "explain.techniques.shap.regression: "),
         (17, {"estimator": "exact"}, "explain.techniques.shap.estimator: 17 features have"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,18 @@ def test_two_runs_are_equal(audit: tuple[AuditConfig, Workspace, list[Done]], tm
     for name in ("attributions/shap", "attributions/lime", "importance"):
         assert file_digest(again.table_path(name)) == file_digest(workspace.table_path(name))
     assert [dict(r.facts) for r in repeated] == [dict(r.facts) for r in done]
+
+
+def test_techniques_side_by_side_give_what_they_give_alone(
+    audit: tuple[AuditConfig, Workspace, list[Done]], tmp_path: Path
+) -> None:
+    config, workspace, _ = audit
+    shared = Workspace(tmp_path, workspace.run_id, workspace.metadata)
+    with ThreadPoolExecutor(3) as pool:
+        done = list(pool.map(lambda name: explain(name, config, shared, Watch()), planned(config, "table")))
+    join_importance(shared, [result for result in done if isinstance(result, Done)])
+    for name in ("attributions/shap", "attributions/lime", "importance"):
+        assert file_digest(shared.table_path(name)) == file_digest(workspace.table_path(name))
 
 
 def test_batches_and_row_groups_change_nothing(
