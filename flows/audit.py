@@ -6,6 +6,7 @@ config → model ∥ data → gate → predictions → { one table per technique
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from flows.preflight import checked_config, run_label
 from flows.run import WATCH, Ledger, Outcome, Run
 from tasks.contracts import Done
 from tasks.errors import Stopped
-from tasks.explain import join_importance
+from tasks.explain import planned
+from tasks.load import Pins, pinned
 from tasks.persist.publish import begin, discard, new_run_id
 from tasks.watch import Watch
 
@@ -59,7 +61,11 @@ def audit(config: str, settings: list[str] | None = None, reports: str = "report
     watch.unfinished.append(run.workspace.folder)
     try:
         with task_runner(checked) as runner:
-            ledger = examine(run, runner)
+            try:
+                ledger = examine(run, runner)
+            except BaseException:
+                watch.abandoned.set()  # steps that still run would work for nobody, and leaving waits for them
+                raise
         outcome = finish(run, ledger)
     except BaseException as error:
         discard(run.workspace)
@@ -78,50 +84,62 @@ def task_runner(config: AuditConfig) -> Runner:
 def examine(run: Run, runner: Runner) -> Ledger:
     """Every step up to the verdict. What was planned ends up in the ledger, done or not."""
     ledger = Ledger()
-
-    def start(step: Task[..., Any], **parameters: Any) -> PrefectFuture[Any]:
-        return runner.submit(step, parameters={"run": run, **parameters})
-
-    model, data = start(steps.load_model), start(steps.load_data)
+    model, data = _start(runner, steps.load_model, run), _start(runner, steps.load_data, run)
     ledger.enter(steps.result_of("load_model", model))
     ledger.enter(steps.result_of("load_data", data))
-    if not ledger.failed:
-        ledger.enter(steps.result_of("validate", start(steps.validate)))
-    if ledger.failed or ledger.fact("validate", "refused"):
-        return _unreached(run, ledger, "the data was refused")
-
-    ledger.enter(steps.result_of("predict", start(steps.predict)))
     if ledger.failed:
-        return _unreached(run, ledger, "the predictions failed")
+        return _unreached(run, ledger)
+    # From here on every step reads what was loaded, or fails: not what a file has become since.
+    facts = [ledger.results[stage] for stage in ("load_model", "load_data")]
+    with pinned(Pins.of_facts(*(result.facts for result in facts if isinstance(result, Done)))):
+        return _examine_loaded(run.with_digests(ledger), runner, ledger)
 
-    techniques = {f"explain/{name}": start(steps.explain, technique=name) for name in _techniques(run)}
-    bias, drift, reasons = start(steps.measure_bias), start(steps.measure_drift), start(steps.state_reasons)
+
+def _examine_loaded(run: Run, runner: Runner, ledger: Ledger) -> Ledger:
+    start = partial(_start, runner)
+    ledger.enter(steps.result_of("validate", start(steps.validate, run)))
+    if ledger.failed or ledger.fact("validate", "refused"):
+        return _unreached(run, ledger)
+
+    ledger.enter(steps.result_of("predict", start(steps.predict, run)))
+    if ledger.failed:
+        return _unreached(run, ledger)
+
+    techniques = {f"explain/{name}": start(steps.explain, run, technique=name) for name in _techniques(run, ledger)}
+    beside = {
+        "bias": start(steps.measure_bias, run),
+        "drift": start(steps.measure_drift, run),
+        "reasons": start(steps.state_reasons, run),
+    }
     explained = [ledger.enter(steps.result_of(stage, future)) for stage, future in techniques.items()]
-    ledger.enter(steps.result_of("bias", bias))
-    ledger.enter(steps.result_of("drift", drift))
-    ledger.enter(steps.result_of("reasons", reasons))
+    for stage, future in beside.items():
+        ledger.enter(steps.result_of(stage, future))
 
     tables = [result for result in explained if isinstance(result, Done)]
-    join_importance(run.workspace, tables)
-    ledger.enter(steps.result_of("agreement", start(steps.compare_techniques, explained=tables)))
+    ledger.enter(steps.result_of("agreement", start(steps.compare_techniques, run, explained=tables)))
     if isinstance(ledger.results["bias"], Done):
-        ledger.enter(steps.result_of("policy", start(steps.judge)))
+        ledger.enter(steps.result_of("policy", start(steps.judge, run)))
     else:
         ledger.not_reached("policy", "the comparison of groups failed")
     return ledger
 
 
-def _techniques(run: Run) -> list[str]:
-    from tasks.explain import planned
-    from tasks.load import open_model
-
-    return planned(run.config, open_model(run.config).modality)
+def _start(runner: Runner, step: Task[..., Any], run: Run, **parameters: Any) -> PrefectFuture[Any]:
+    return runner.submit(step, parameters={"run": run, **parameters})
 
 
-def _unreached(run: Run, ledger: Ledger, because: str) -> Ledger:
-    """Enters every step that was planned and did not get its turn."""
-    planned = [f"explain/{name}" for name in _techniques(run)]
-    for stage in ("validate", "predict", *planned, "bias", "drift", "reasons", "agreement", "policy"):
+def _techniques(run: Run, ledger: Ledger) -> list[str]:
+    image = run.config.model.inputs == "image" or run.config.data.image is not None
+    return planned(run.config, ledger.fact("load_model", "modality", "image" if image else "table"))
+
+
+def _unreached(run: Run, ledger: Ledger) -> Ledger:
+    """Enters every step that was planned and did not get its turn, and why."""
+    first = ledger.failed[0].stage.replace("_", " ") if ledger.failed else ""
+    refused = ledger.fact("validate", "refused") or any(f.exit_code == 3 for f in ledger.failed)
+    because = "the data was refused" if refused else f"{first} failed"
+    explained = [f"explain/{name}" for name in _techniques(run, ledger)]
+    for stage in ("validate", "predict", *explained, "bias", "drift", "reasons", "agreement", "policy"):
         if stage not in ledger.results:
             ledger.not_reached(stage, because)
     return ledger

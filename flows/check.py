@@ -37,7 +37,7 @@ class Checked:
         """Prints it for people."""
         from flows.terminal import console
 
-        out = console()
+        out = console(stderr=False)
         version = self.model.get("version")
         model = f"{self.model.get('path')}{'' if version is None else f' (version {version})'}"
         out.print(f"audit    {self.name}")

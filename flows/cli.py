@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.exceptions import TyperException
 
-from tasks.errors import AuditError, UsageError, one_line
+from tasks.errors import AuditError, Stopped, UsageError, one_line
 
 app = typer.Typer(
     name="keras-audit",
@@ -124,7 +124,7 @@ def show(
 
     if not jsonschema.Draft202012Validator(summary_schema()).is_valid(summary):
         raise UsageError("summary.json does not fit its schema", where=str(folder), hint=_CHANGED)
-    closing(console(), Outcome.of_summary(folder, summary))
+    closing(console(stderr=False), Outcome.of_summary(folder, summary))
 
 
 @app.command()
@@ -166,7 +166,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if "--debug" in given:
         given = [word for word in given if word != "--debug"]
         os.environ["KERAS_AUDIT_DEBUG"] = "1"
-    sys.exit(_run(given))
+    code = _run(given)
+    if code == Stopped.exit_code:  # who stopped an audit does not wait for libraries to be taken down
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _run(given: list[str]) -> int:

@@ -7,12 +7,13 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
+from configs.schema import AuditConfig
 from flows.run import Ledger, Outcome, Run
-from tasks.contracts import AuditVerdict, Done
+from tasks.contracts import AuditVerdict, Done, StageResult
 from tasks.persist import values_digest
 from tasks.persist.manifest import write_manifest
 from tasks.persist.publish import publish
@@ -29,14 +30,15 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
     Raises:
         StorageError: a file cannot be written; nothing is published.
     """
-    from tasks.report import RunRecord, write_report
+    from flows.steps import write_report
+    from tasks.report import RunRecord
 
     config, workspace = run.config, run.workspace
     verdict = verdict_of(ledger)
     environment = {"python": platform.python_version(), "system": platform.system(), **_versions()}
     writing = run.watch.for_task("write the report")  # no deadline: an audit that ran into one is reported too
     writing.advance(0)
-    resolved = yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+    resolved = yaml.safe_dump(_resolved(config, ledger), sort_keys=False, allow_unicode=True)
     workspace.write_bytes("config.yaml", resolved.encode())
     record = RunRecord(
         run_id=workspace.run_id,
@@ -48,7 +50,10 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
         seed=config.explain.seed,
         flow_run=_flow_run(),
     )
-    ledger.enter(write_report(config, workspace, record))
+    results: tuple[StageResult, ...] = cast(Any, write_report)(run, record)  # Prefect types a task as if it were async
+    for result in results:
+        ledger.enter(result)
+    verdict = ledger.fact("report", "verdict", verdict)
     checks = ledger.fact("policy", "checks", [])
     write_manifest(
         workspace,
@@ -69,6 +74,14 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
         reasons=tuple(ledger.fact("validate", "reasons", ()))
         or tuple(f.reason for f in ledger.failed if f.exit_code == 3),
     )
+
+
+def _resolved(config: AuditConfig, ledger: Ledger) -> dict[str, Any]:
+    """The config with every default, and with the version and the digest of the model that was audited."""
+    values = config.model_dump()
+    version, digest = ledger.fact("load_model", "version"), ledger.fact("load_model", "sha256")
+    values["model"] |= {"version": config.model.version if version is None else version, "sha256": digest}
+    return values
 
 
 def verdict_of(ledger: Ledger) -> AuditVerdict:

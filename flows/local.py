@@ -7,15 +7,17 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from flows.prefect_api import prefect_api, quiet_environment
+from flows.prefect_api import Api, prefect_api, quiet_environment
 from flows.run import Outcome, watched
 from tasks.errors import Incomplete, Stopped
+from tasks.persist.publish import begin, discard, new_run_id, remove
 from tasks.watch import Report, Watch
 
 #: seconds that a stopped audit may take to end by itself; then the process ends, whatever it waits for
@@ -33,9 +35,10 @@ def run_audit(config: str, settings: Sequence[str], reports: Path, report: Repor
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # failures are told in the report and below
     from flows.preflight import checked_config
 
-    checked_config(config, settings)  # a wrong config is told before anything heavy starts
+    # A wrong config, and a folder that cannot be written, are told before anything heavy starts.
+    discard(begin(reports, checked_config(config, settings).name, new_run_id()))
     watch = Watch(report=report)
-    with _interruptible(watch), prefect_api() as api:
+    with prefect_api() as api, _interruptible(watch, api):
         _import_heavy(watch)
         api.wait()
         from flows.audit import audit
@@ -73,7 +76,7 @@ def _outcome(state: Any, watch: Watch) -> Outcome:
 
 
 @contextmanager
-def _interruptible(watch: Watch) -> Iterator[None]:
+def _interruptible(watch: Watch, api: Api) -> Iterator[None]:
     """The first Ctrl-C sets the stop flag, the second kills; what does not end within GRACE is ended."""
     if threading.current_thread() is not threading.main_thread():  # pragma: no cover - signals need the main thread
         yield
@@ -81,35 +84,29 @@ def _interruptible(watch: Watch) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         if watch.stop.is_set():
-            _leave(watch)
+            _leave(watch, api)
         watch.stop.set()
         print("stopping; press Ctrl-C again to end at once", file=sys.stderr)  # noqa: T201
-        threading.Thread(target=_end_soon, args=(watch, ended), daemon=True).start()
+        threading.Thread(target=_end_soon, args=(watch, api), daemon=True).start()
 
-    ended = threading.Event()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        ended.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _end_soon(watch: Watch, ended: threading.Event) -> None:
-    if not ended.wait(GRACE):
-        _leave(watch)
+def _end_soon(watch: Watch, api: Api) -> None:
+    """Runs until the process has ended: taking libraries down may last longer than the audit took to stop."""
+    time.sleep(GRACE)
+    _leave(watch, api)
 
 
-def _leave(watch: Watch) -> None:
+def _leave(watch: Watch, api: Api) -> None:
     """Ends the process now, with nothing half-made left behind: neither a run nor Prefect's server."""
-    import shutil
-
-    from prefect.server.api.server import SubprocessASGIServer
-
-    for server in list(SubprocessASGIServer._instances.values()):
-        if server.server_process:
-            server.server_process.kill()
+    api.kill()
     for partial in watch.unfinished:
-        shutil.rmtree(partial, ignore_errors=True)
+        remove(partial)
+    print("error: stopped by the user", file=sys.stderr, flush=True)  # noqa: T201
     os._exit(Stopped.exit_code)

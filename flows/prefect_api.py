@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
+import socket
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,6 +16,7 @@ from typing import IO, Any
 
 from tasks.errors import Incomplete
 
+_START_SECONDS = 120
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -40,31 +45,22 @@ def configured_api() -> str | None:
 
 
 class Api:
-    """A Prefect API that may still be starting; `wait` before the first flow."""
+    """A Prefect API that may still be starting; `wait` before the first flow, `kill` to leave at once."""
 
-    def __init__(self, start: Any = None) -> None:
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, args=(start,), daemon=True) if start else None
-        if self._thread:
-            self._thread.start()
-
-    def _run(self, start: Any) -> None:
-        try:
-            start()
-        except BaseException as error:  # noqa: BLE001  # told to whoever waits
-            self._error = error
+    def __init__(
+        self, process: subprocess.Popen[str] | None = None, url: str = "", said: IO[str] | None = None
+    ) -> None:
+        self._process, self._url, self._said = process, url, said
 
     def wait(self) -> None:
         """Raises Incomplete when the server did not start."""
-        if self._thread:
-            self._thread.join()
-        if self._error:
-            raise Incomplete(
-                "Prefect's server did not start",
-                where=str(self._error)[:300],
-                hint="set PREFECT_API_URL to a server that runs, or try again with --debug",
-                code="prefect_server",
-            ) from self._error
+        if self._process and self._said:
+            wait_until_healthy(self._url, self._process, self._said, _START_SECONDS)
+
+    def kill(self) -> None:
+        """Ends a server of our own without waiting for it."""
+        if self._process and self._process.poll() is None:
+            self._process.kill()
 
 
 @contextmanager
@@ -72,34 +68,85 @@ def prefect_api() -> Iterator[Api]:
     """The configured API, or a server of this process on loopback that starts while heavy libraries load.
 
     A server of our own keeps its runs in Prefect's database, so that a later `keras-audit serve` shows them. SQLite
-    does not stand two servers on one file: when another one has it, the runs go to a database that is thrown away.
+    does not stand two servers on one file: when another one has it, or nothing can be written there, the runs go to a
+    home that is thrown away.
     """
     quiet_environment()
     if configured_api():
         yield Api()
         return
-    from prefect.server.api.server import SubprocessASGIServer
-    from prefect.settings import (
-        PREFECT_API_DATABASE_CONNECTION_URL,
-        PREFECT_API_URL,
-        PREFECT_HOME,
-        temporary_settings,
-    )
+    from prefect.settings import PREFECT_API_URL, PREFECT_HOME, get_current_settings, temporary_settings
 
-    server = SubprocessASGIServer()
-    server.port = server.find_available_port()
-    settings: dict[Any, Any] = {PREFECT_API_URL: server.api_url}
-    with _database_lock(Path(PREFECT_HOME.value())) as ours, TemporaryDirectory(prefix="keras-audit-") as own:
+    port = _free_port()
+    settings: dict[Any, Any] = {PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}
+    with (
+        _database_lock(Path(PREFECT_HOME.value())) as ours,
+        TemporaryDirectory(prefix="keras-audit-", ignore_cleanup_errors=True) as own,
+        tempfile.TemporaryFile("w+") as said,
+    ):
         if not ours:
-            settings[PREFECT_API_DATABASE_CONNECTION_URL] = f"sqlite+aiosqlite:///{own}/prefect.db"
+            settings |= _home_of_its_own(own)
         with temporary_settings(settings):
-            api = Api(lambda: server.start(timeout=120))
+            environment = {**os.environ, **get_current_settings().to_environment_variables(exclude_unset=True)}
+            process = subprocess.Popen(  # noqa: S603  # our own interpreter and constants
+                [sys.executable, "-m", "flows.prefect_server", str(port), str(os.getpid())],
+                env=environment, stdout=said, stderr=said, stdin=subprocess.DEVNULL, text=True,
+                start_new_session=True,  # Ctrl-C in the terminal is the audit's
+            )  # fmt: skip
             try:
-                yield api
+                yield Api(process, settings[PREFECT_API_URL], said)
+                process.terminate()
             finally:
-                with suppress(Exception):
-                    api.wait()
-                server.stop()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0 if process.poll() is None and sys.exc_info()[0] else 5)
+                process.kill()
+                process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _home_of_its_own(folder: str) -> dict[Any, Any]:
+    from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL, PREFECT_HOME, PREFECT_LOCAL_STORAGE_PATH
+
+    return {
+        PREFECT_HOME: folder,
+        PREFECT_LOCAL_STORAGE_PATH: f"{folder}/storage",
+        PREFECT_API_DATABASE_CONNECTION_URL: f"sqlite+aiosqlite:///{folder}/prefect.db",
+    }
+
+
+def wait_until_healthy(api: str, process: subprocess.Popen[str], said: IO[str], seconds: float) -> None:
+    """Waits for a server of our own.
+
+    Args:
+        api: its address, ending in /api.
+        said: the file that it writes its messages to.
+
+    Raises:
+        Incomplete: it ended, or did not answer in time.
+    """
+    import httpx
+
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            said.seek(0)
+            lines = said.read().strip().splitlines()
+            raise Incomplete(
+                f"Prefect's server ended with code {process.returncode}: {lines[-1] if lines else 'no message'}",
+                where=api,
+                hint="is the port taken? choose another with PREFECT_SERVER_API_PORT, or set PREFECT_API_URL",
+                code="prefect_server",
+            )
+        with suppress(httpx.HTTPError):
+            if httpx.get(f"{api}/health", timeout=2).status_code == httpx.codes.OK:
+                return
+        time.sleep(0.1)
+    raise Incomplete(f"Prefect's server did not answer in {seconds:.0f} s", where=api, code="prefect_server")
 
 
 @contextmanager

@@ -28,8 +28,9 @@ def checked_config(path: str, settings: Sequence[str] = ()) -> AuditConfig:
         for check in (check_techniques, check_policy, check_expectations, check_regulations):
             check(config)
     except ConfigError as error:
-        if error.where and not error.where.startswith(str(path)):
-            error.where = f"{path}, {error.where}"
+        key = error.where or ""
+        changed = next((s for s in settings if (named := s.partition("=")[0]) and key.startswith(named)), None)
+        error.where = f"--set {changed}" if changed else f"{path}, {key}" if key else str(path)
         raise
     return config
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from uuid import UUID
 
@@ -29,12 +29,16 @@ def shown_in_prefect(watch: Watch) -> Iterator[Watch]:
         if not total or now - last < _EVERY:
             return
         last = now
-        percent = min(100.0, 100.0 * done / total)
-        if artifact is None:
-            artifact = create_progress_artifact(percent, description=task)  # type: ignore[assignment]
-        else:
-            update_progress_artifact(artifact, progress=percent)
+        show(task, min(100.0, 100.0 * done / total))
+
+    def show(task: str, percent: float) -> None:
+        nonlocal artifact
+        with suppress(Exception):  # an API that does not answer costs the bar, not the evidence
+            if artifact is None:
+                artifact = create_progress_artifact(percent, description=task)  # type: ignore[assignment]
+            else:
+                update_progress_artifact(artifact, progress=percent)
 
     yield replace(watch, report=report)
     if artifact is not None:
-        update_progress_artifact(artifact, progress=100.0)
+        show(watch.task, 100.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,15 @@ class Run:
     config: AuditConfig
     workspace: Workspace
     watch: Watch
+
+    def with_digests(self, ledger: Ledger) -> Run:
+        """The same run, whose tables say which model and data they are of."""
+        digests = {
+            "keras_audit.model_sha256": ledger.fact("load_model", "sha256"),
+            "keras_audit.data_sha256": (ledger.fact("load_data", "data") or {}).get("sha256"),
+        }
+        known = {key: digest for key, digest in digests.items() if digest}
+        return replace(self, workspace=replace(self.workspace, metadata={**self.workspace.metadata, **known}))
 
     def watch_for(self, task: str) -> Watch:
         return self.watch.for_task(task, seconds=self.config.run.deadline)

@@ -6,16 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.prefect_api import configured_api
+from flows.prefect_api import configured_api, wait_until_healthy
 from flows.preflight import checked_config
 from flows.terminal import console
-from tasks.errors import AuditError, Incomplete, UsageError
+from tasks.errors import AuditError, UsageError
 
 if TYPE_CHECKING:
     from configs.schema import AuditConfig
@@ -52,7 +52,7 @@ def serve_audits(configs: Sequence[Path], reports: Path) -> None:
             when = f"{config.schedule.cron} ({config.schedule.timezone})" if config.schedule else "when started by hand"
             out.print(f"  audit/{name}  {path}  {when}", soft_wrap=True)
         out.print(
-            f"Prefect's UI: {api.removesuffix('/api')}/deployments   reports: {reports}   stop: Ctrl-C",
+            f"Prefect's UI: {api.removesuffix('/api')}/deployments   reports: {reports.absolute()}   stop: Ctrl-C",
             soft_wrap=True,
         )
         serve(*deployments, limit=_AUDITS_AT_ONCE, print_starting_message=False)
@@ -91,11 +91,12 @@ def _server() -> Iterator[str]:
     api = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
     # A session of its own: Ctrl-C in the terminal reaches the audits first, the server when they have ended.
+    said = tempfile.TemporaryFile("w+")  # noqa: SIM115  # a pipe that nobody reads would block the server one day
     process = subprocess.Popen(  # noqa: S603  # our own interpreter and constants
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command, stdout=subprocess.DEVNULL, stderr=said, text=True, start_new_session=True
     )
     try:
-        _wait_until_healthy(api, process)
+        wait_until_healthy(api, process, said, _START_SECONDS)
         # Audits run in processes of their own, which find the server through the environment.
         os.environ["PREFECT_API_URL"] = api
         with temporary_settings({PREFECT_API_URL: api}):
@@ -108,23 +109,3 @@ def _server() -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-
-
-def _wait_until_healthy(api: str, process: subprocess.Popen[str]) -> None:
-    import httpx
-
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            lines = (process.stderr.read() if process.stderr else "").strip().splitlines()
-            raise Incomplete(
-                f"Prefect's server ended with code {process.returncode}: {lines[-1] if lines else 'no message'}",
-                where=api, hint="is the port taken? choose another with PREFECT_SERVER_API_PORT", code="prefect_server",
-            )  # fmt: skip
-        try:
-            if httpx.get(f"{api}/health", timeout=2).status_code == httpx.codes.OK:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(0.2)
-    raise Incomplete(f"Prefect's server did not answer in {_START_SECONDS} s", where=api, code="prefect_server")

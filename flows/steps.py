@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import State, Task, task
 from prefect.cache_policies import NO_CACHE
@@ -19,14 +19,17 @@ from prefect.states import Completed
 from flows.progress import shown_in_prefect
 from flows.run import Run
 from tasks.contracts import Done, Failed, NotApplicable, StageResult
-from tasks.errors import AuditError, Incomplete, StorageError, UsageError, one_line
+from tasks.errors import AuditError, DataUnavailable, Incomplete, StorageError, UsageError, one_line
+from tasks.steady import steady_algebra
 from tasks.watch import Watch
+
+if TYPE_CHECKING:
+    from tasks.report import RunRecord
 
 
 def _worth_a_retry(task: Any, task_run: Any, state: State[Any]) -> bool:
     """A file system or a network may come back; a wrong config, or a user who stopped, does not."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) and not isinstance(error, FileNotFoundError)
+    return isinstance(state.result(raise_on_failure=False), DataUnavailable)
 
 
 def _step(name: str, tag: str, **options: Any) -> Callable[[Callable[..., Any]], Task[..., Any]]:
@@ -38,7 +41,7 @@ def _step(name: str, tag: str, **options: Any) -> Callable[[Callable[..., Any]],
 def _timed(watch: Watch, work: Callable[[Watch], StageResult]) -> StageResult | State[Any]:
     """Runs the work under its watch, puts its seconds into its result, and names the state of what does not apply."""
     started = time.monotonic()
-    with shown_in_prefect(watch) as shown:
+    with shown_in_prefect(watch) as shown, steady_algebra():
         result = work(shown)
         shown.finish()
     if isinstance(result, NotApplicable):
@@ -109,11 +112,16 @@ def state_reasons(run: Run) -> Any:
 @_step("compare techniques", "agreement")
 def compare_techniques(run: Run, explained: Sequence[Done]) -> Any:
     from tasks.agreement import compare_techniques
+    from tasks.explain import join_importance
 
-    return _timed(
-        run.watch_for("compare techniques"),
-        lambda watch: compare_techniques(run.config, run.workspace, watch, explained=explained),
-    )
+    def work(watch: Watch) -> StageResult:
+        importance = join_importance(run.workspace, explained)
+        found = compare_techniques(run.config, run.workspace, watch, explained=explained)
+        if importance is None or not isinstance(found, Done):
+            return found
+        return replace(found, tables=(importance, *found.tables))
+
+    return _timed(run.watch_for("compare techniques"), work)
 
 
 @_step("judge the policy", "policy")
@@ -121,6 +129,13 @@ def judge(run: Run) -> Any:
     from tasks.policy import judge
 
     return _timed(run.watch_for("judge the policy"), lambda watch: judge(run.config, run.workspace))
+
+
+@_step("write the report", "report")
+def write_report(run: Run, record: RunRecord) -> tuple[StageResult, ...]:
+    from tasks.report import write_report
+
+    return write_report(run.config, run.workspace, record)
 
 
 def result_of(stage: str, future: PrefectFuture[Any]) -> StageResult:

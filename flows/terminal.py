@@ -29,11 +29,11 @@ VERDICTS = {
 }
 
 
-def console() -> Console:
-    """Where people are talked to: stderr, so that stdout stays for programs."""
+def console(*, stderr: bool = True) -> Console:
+    """Where people are talked to: stderr while an audit runs; stdout where the text is the answer of the command."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, markup=False)
+    return Console(stderr=stderr, highlight=False, markup=False)
 
 
 @contextmanager

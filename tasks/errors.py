@@ -6,6 +6,7 @@
     │   └── ModelError            the model or its preprocessor cannot be loaded, or not safely
     ├── DataRefused        (3)    the data gate found a critical failure
     ├── Incomplete         (4)    something that was planned could not be done
+    │   ├── DataUnavailable       data cannot be reached at the moment; another try may do
     │   ├── OutputError           the model returned NaN, infinity or the wrong shape
     │   ├── StorageError          a file could not be written
     │   └── DeadlinePassed        a task ran into its deadline
@@ -120,6 +121,10 @@ class DataRefused(AuditError):
 class Incomplete(AuditError):
     exit_code = 4
     default_code = "incomplete"
+
+
+class DataUnavailable(Incomplete):
+    default_code = "unreachable"
 
 
 class OutputError(Incomplete):

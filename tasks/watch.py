@@ -32,6 +32,7 @@ class Watch:
         report: called with (task, done, total) after each batch, from the task's thread.
         task: the name progress is reported under.
         deadline: seconds on the monotonic clock, or None.
+        abandoned: set when the audit has failed elsewhere, so that no step goes on working for nobody.
         unfinished: folders to remove when the process has to end at once; shared by all tasks of an audit.
     """
 
@@ -42,6 +43,7 @@ class Watch:
     done: int = 0
     total: int | None = None
     unfinished: list[Path] = field(default_factory=list)
+    abandoned: threading.Event = field(default_factory=threading.Event)
 
     def for_task(self, task: str, *, seconds: float | None = None) -> Watch:
         """The watch of one task: same stop flag, own progress, own deadline `seconds` from now."""
@@ -71,6 +73,8 @@ class Watch:
         self.report(self.task, self.done, self.total)
         if self.stop.is_set():
             raise Stopped("stopped by the user", where=self.task or None)
+        if self.abandoned.is_set():
+            raise Stopped("given up, since the audit has failed", where=self.task or None)
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise DeadlinePassed(
                 f"the deadline passed after {self.done} of {self.total or '?'} units",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +14,13 @@ import pyarrow.compute as pc
 
 from tasks.persist import Workspace
 
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
 #: more rows than this do not make a mean over rows more useful; they are then taken evenly over the table
 MOST_ROWS = 20_000
+#: lines read at a time
+BATCH = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +78,19 @@ def techniques_of(workspace: Workspace, family: str) -> tuple[str, ...]:
 def read_attributions(workspace: Workspace, technique: str) -> list[Explained]:
     """A technique's attributions, an entry an output, in the order in which the outputs first come.
 
+    Of an output with more than MOST_ROWS rows some are taken, evenly over the table; no more than those are held.
+
     Raises:
         ValueError: the table is not a whole number of rows of the same features.
     """
     import pyarrow.parquet as pq
 
-    names = ["row_id", "output", "feature", "attribution", "base_value", "prediction"]
-    table = pq.read_table(
-        workspace.table_path(f"attributions/{technique}"), columns=names, read_dictionary=["output", "feature"]
-    )
-    table = table.unify_dictionaries().combine_chunks()
+    path = workspace.table_path(f"attributions/{technique}")
+    with pq.ParquetFile(path, read_dictionary=["output", "feature"]) as file:
+        table = _evenly(file, technique).unify_dictionaries()
     if not table.num_rows:
         return []
+    table = table.combine_chunks()
     features, codes = _codes(table.column("feature"))
     d = len(features)
     if len(codes) % d:
@@ -102,13 +110,59 @@ def read_attributions(workspace: Workspace, technique: str) -> list[Explained]:
     found = []
     for code, output in enumerate(outputs):
         rows = np.flatnonzero(of_output == code)
-        rows = rows[:: -(-len(rows) // MOST_ROWS)]
         found.append(
             Explained(
                 technique, output, row_id.take(pa.array(rows)), features, values[rows], base[rows], prediction[rows]
             )
         )
     return found
+
+
+def _evenly(file: pq.ParquetFile, technique: str) -> pa.Table:
+    """The lines of at most MOST_ROWS rows of each output. The table is read batch by batch, as often as needed."""
+    rows, features, lines = _counted(file)
+    if lines != len(features) * sum(rows.values()):
+        raise ValueError(f"attributions/{technique} does not name every feature for every row")
+    columns = ["row_id", "output", "feature", "attribution", "base_value", "prediction"]
+    steps = {output: -(-count // MOST_ROWS) for output, count in rows.items()}
+    if all(step == 1 for step in steps.values()):
+        return file.read(columns=columns)
+    wanted = _row_ids(file, features[0], steps)
+    kept = []
+    for batch in file.iter_batches(BATCH, columns=columns):
+        lines_of = [
+            pc.and_(pc.equal(batch["output"], output), pc.is_in(batch["row_id"], value_set=ids))
+            for output, ids in wanted.items()
+        ]
+        kept.append(batch.filter(reduce(pc.or_, lines_of)))
+    return pa.Table.from_batches(kept)
+
+
+def _counted(file: pq.ParquetFile) -> tuple[dict[str, int], list[str], int]:
+    """Output → rows, the features, and how many lines there are. A row has one line with the first feature."""
+    rows: dict[str, int] = {}
+    features: dict[str, None] = {}
+    lines = 0
+    for batch in file.iter_batches(BATCH, columns=["output", "feature"]):
+        lines += batch.num_rows
+        features |= dict.fromkeys(batch["feature"].unique().to_pylist())
+        first = pc.equal(batch["feature"], next(iter(features)))
+        for entry in pc.value_counts(batch["output"].filter(first)).to_pylist():
+            rows[entry["values"]] = rows.get(entry["values"], 0) + entry["counts"]
+    return rows, list(features), lines
+
+
+def _row_ids(file: pq.ParquetFile, feature: str, steps: dict[str, int]) -> dict[str, pa.Array]:
+    """Output → every step-th of its rows, in the order of the table."""
+    seen = dict.fromkeys(steps, 0)
+    kept: dict[str, list[pa.Array]] = {output: [] for output in steps}
+    for batch in file.iter_batches(BATCH, columns=["row_id", "output", "feature"]):
+        heads = batch.filter(pc.equal(batch["feature"], feature))
+        for output in heads["output"].unique().to_pylist():
+            ids = heads["row_id"].filter(pc.equal(heads["output"], output))
+            kept[output].append(ids.take(pa.array(np.arange(-seen[output] % steps[output], len(ids), steps[output]))))
+            seen[output] += len(ids)
+    return {output: pa.concat_arrays(parts) for output, parts in kept.items()}
 
 
 def read_maps(workspace: Workspace, technique: str) -> list[Mapped]:

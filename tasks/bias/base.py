@@ -142,6 +142,7 @@ class Metric:
         from_cells: (…, 9) cells of the table of `of` → (…) values, for the bootstrap; None where counts do not suffice.
         shares: the shares of cells that it is made of.
         proportion: whether it is such a share itself, so that exact tests of two proportions apply.
+        unweighted: it counts rows as people, and does not exist where data.weight is declared.
     """
 
     name: str
@@ -160,6 +161,7 @@ class Metric:
     from_cells: Callable[[np.ndarray], np.ndarray] | None = None
     shares: Shares = ()
     proportion: bool = False
+    unweighted: bool = False
 
 
 def ratio(numerator: np.ndarray | float, denominator: np.ndarray | float) -> np.ndarray:

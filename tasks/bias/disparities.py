@@ -78,6 +78,7 @@ class Disparity:
         attained: the attribute's value is that of one of its groups against the reference, so that a policy can look at
             the groups one by one.
         signed: the rows of groups may be negative (or above 1), according to who is better off.
+        averaged: it compares the mean of its bases; else the worst of them.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Disparity:
     compare: Callable[[Situation], list[Gap]]
     attained: bool = True
     signed: bool = False
+    averaged: bool = False
 
 
 def best_group(measured: Measured, least: int, *, lowest: bool = False) -> int | None:

@@ -116,7 +116,9 @@ def logit(share: np.ndarray, std_error: np.ndarray, confidence: float) -> Interv
 
 
 def without_sign(low: float, high: float) -> tuple[float, float]:
-    """The interval of |x| from that of x."""
+    """The interval of |x| from that of x; NaN where an end of it is not known."""
+    if np.isnan(low) or np.isnan(high):
+        return float("nan"), float("nan")
     nearest = 0.0 if low <= 0 <= high else min(abs(low), abs(high))
     return nearest, max(abs(low), abs(high))
 

@@ -194,4 +194,4 @@ def average(name: str, title: str, rates: tuple[Metric, Metric]) -> Disparity:
         pairs = compare_pairs(situation, metric, measured, "difference", situation.reference, from_reference=True)
         return [*pairs, whole]
 
-    return Disparity(name, title, "difference", _NAMES, compare, attained=False, signed=True)
+    return Disparity(name, title, "difference", _NAMES, compare, attained=False, signed=True, averaged=True)

@@ -1,7 +1,7 @@
 """Every metric and every comparison of groups, by its id.
 
 A new family is a file and a line here. Beside what is listed, each metric has `<metric>_difference` and, where it
-cannot be negative, `<metric>_ratio`: they are computed where a policy names them.
+cannot be negative, `<metric>_ratio`, and there is `scoring_impact_ratio`: they are computed where a policy names them.
 """
 
 from __future__ import annotations
@@ -70,6 +70,10 @@ def _derived() -> dict[str, Disparity]:
 
 
 DERIVED: dict[str, Disparity] = _derived()
+#: Local Law 144's impact ratio of scores
+DERIVED["scoring_impact_ratio"] = gaps.quotient(
+    "scoring_impact_ratio", "impact ratio of scoring rates", _of("scoring_rate")
+)
 
 
 def find(name: str) -> Metric | Disparity | None:
@@ -96,6 +100,8 @@ def why_not(config: AuditConfig, entry: Metric | Disparity) -> str | None:
     task = config.model.task
     if task not in entry.tasks:
         return f"{entry.name} is not for {task} models"
+    if entry.unweighted and config.data.weight is not None:
+        return f"{entry.name} counts people, and data.weight is declared"
     if entry.of is None or entry.of in questions(config):
         return None
     if task == "regression":

@@ -12,6 +12,7 @@ import numpy as np
 
 from tasks.bias.base import CLASSIFIERS, Better, Measured, Metric, Question, View, ratio
 from tasks.bias.intervals import logit, student, wilson
+from tasks.bias.ll144 import above_median
 
 #: probabilities this near to 0 and 1 are taken as such a distance away, as scikit-learn does
 _NEAREST = float(np.finfo(np.float64).eps)
@@ -266,9 +267,39 @@ def _macro_roc_auc(view: View) -> Measured:
     )  # fmt: skip
 
 
+def _scoring_rate(view: View) -> Measured:
+    """Share of rows whose score lies strictly above the median of all rows' scores, those of unknown groups too.
+
+    The score is that of the favourable outcome (where none is declared, of the positive one), or a regression's value.
+    Range 0–1. Source: 6 RCNY § 5-300.
+    """
+    evidence = view.evidence
+    if evidence.weight is not None:
+        return nothing(view, "scoring rates count people, not weights")
+    if evidence.task == "regression":
+        score: np.ndarray | None = evidence.scores[:, 0]
+    else:
+        score = evidence.score_of(evidence.favorable or evidence.positive)
+    if score is None:
+        return nothing(view, "no score of the favourable outcome")
+    known = np.isfinite(score)
+    above = np.zeros(len(score), bool)
+    above[known] = above_median(score[known], view.codes[known] >= 0, median_of="all")
+    hits = np.bincount(view.codes[above], minlength=view.size)
+    rows = np.bincount(view.codes[known], minlength=view.size)
+    share = ratio(hits, rows)
+    low, high = wilson(share, rows, view.confidence)
+    return Measured(
+        value=share, numerator=hits.astype(float), denominator=rows.astype(float), n=rows, support=rows, low=low,
+        high=high, std_error=np.sqrt(ratio(share * (1 - share), rows)), method="wilson", undefined="0/0: no scores",
+    )  # fmt: skip
+
+
 _MULTICLASS = frozenset({"multiclass"})
 
 METRICS: tuple[Metric, ...] = (
+    Metric("scoring_rate", "scoring rate", _scoring_rate, tasks=frozenset({"binary", "regression"}), labels=False,
+           scores=True, proportion=True, unweighted=True),
     row_mean("mean_score", "mean score of the positive outcome", _mean_score, tasks=CLASSIFIERS, of="positive",
              labels=False, per_class=True),
     Metric("roc_auc", "area under the ROC curve", _roc_auc, tasks=CLASSIFIERS, better="higher", of="positive",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,7 +44,6 @@ def measure_bias(config: AuditConfig, workspace: Workspace, watch: Watch) -> Don
     """
     from tasks.load import open_data
 
-    started = perf_counter()
     data = open_data(config)
     evidence = evidence_of(config, workspace.read_table("predictions"), data)
     attributes = attributes_of(config, _sensitive(config, data, evidence.position))
@@ -77,7 +75,6 @@ def measure_bias(config: AuditConfig, workspace: Workspace, watch: Watch) -> Don
         findings=findings_of(config, evidence, compared, adjusted),
         limitations=(*evidence.limitations, *_limitations(evidence, attributes)),
         facts=facts_of(config, evidence, overall, compared, metrics),
-        seconds=perf_counter() - started,
     )
 
 

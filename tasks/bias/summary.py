@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from configs.schema import AuditConfig
 from tasks.bias.base import Measured, Metric
+from tasks.bias.chance import no_disparity
+from tasks.bias.disparities import included
 from tasks.bias.evidence import Evidence
 from tasks.bias.four_fifths import four_fifths
 from tasks.bias.measure import Adjusted, Compared, Found
-from tasks.bias.registry import METRICS, why_not
+from tasks.bias.registry import DERIVED, DISPARITIES, METRICS, why_not
 from tasks.bias.wording import TESTS, listed, number, p_value, percent, share_of
 from tasks.contracts import Finding
 
@@ -70,7 +72,29 @@ def facts_of(
         "not_applicable": [{"metrics": names, "reason": reason} for reason, names in absent.items()],
         "intervals": INTERVALS,
         "attributes": [_attribute(one, least, config.bias.confidence) for one in compared],
+        "no_disparity": {str(one.found.attribute.name): _no_disparity(config, one) for one in compared},
     }
+
+
+def _no_disparity(config: AuditConfig, one: Compared) -> dict[str, dict[str, float]]:
+    """Comparison → what its aggregate over the groups would be if they were all alike; counts only, no weights."""
+    if one.found.view.counts.weighted:
+        return {}
+    least = config.bias.min_group_size
+    known: dict[Hashable, np.ndarray] = {}
+    found = {}
+    for name in one.gaps:
+        entry = DISPARITIES.get(name) or DERIVED[name]
+        rates = {base: one.found.of(base) for base in entry.bases}
+        groups = {base: included(rate, least) for base, rate in rates.items()}
+        counts = {base: (rate.numerator[groups[base]], rate.denominator[groups[base]]) for base, rate in rates.items()}
+        chance = no_disparity(
+            entry, counts, str(one.found.attribute.name), seed=config.explain.seed, draws=config.bias.resamples,
+            known=known,
+        )  # fmt: skip
+        if chance is not None:
+            found[name] = {"expected": chance.expected, "p95": chance.p95}
+    return found
 
 
 def _attribute(one: Compared, least: int, confidence: float) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class Drift:
 def measure_drift(config: AuditConfig, workspace: Workspace, watch: Watch) -> Done | NotApplicable:
     """Writes `drift`: every feature, sensitive attribute and output's score, reference against audited data.
 
-    Weights are not used: drift is of the rows as they come.
+    Weights are not used: drift is of the rows as they come. Scores of the audited rows are those of `predictions`.
 
     Returns:
         Done, with a warning for each feature or score past its threshold, and facts: `reference_rows`, `rows`,
@@ -69,7 +69,7 @@ def measure_drift(config: AuditConfig, workspace: Workspace, watch: Watch) -> Do
         )
     subject = open_subject(config)
     assert subject.reference is not None
-    watch.expect(len(subject.features) + 3)
+    watch.expect(len(subject.features) + 2)
     least = config.bias.min_group_size
     found: list[Drift] = []
     for j, feature in enumerate(subject.features):
@@ -81,10 +81,10 @@ def measure_drift(config: AuditConfig, workspace: Workspace, watch: Watch) -> Do
     watch.advance()
     before = subject.predictor(subject.reference, watch=watch)
     watch.advance()
-    now = subject.predictor(subject.rows, watch=watch)
-    watch.advance()
+    predictions = workspace.read_table("predictions", ["output", "score"])
     for j, output in enumerate(subject.predictor.outputs):
-        found += score_drift(output, before[:, j], now[:, j], least)
+        now = predictions.filter(pc.equal(predictions["output"], output))["score"].to_numpy()
+        found += score_drift(output, before[:, j], now, least)
     table = workspace.write_table("drift", drift_table(found))
     findings = tuple(_findings(found))
     past = [one for one in found if _exceeds(one)]

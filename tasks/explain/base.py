@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Modality = Literal["table", "image"]
 OutputKind = Literal["probability", "margin"]
+Task = Literal["binary", "multiclass", "regression"]
 
 
 class Settings(BaseModel):
@@ -52,11 +53,12 @@ class Problem:
         seed: every random draw derives from it and the technique's name.
         positions: (n,) int64, where the rows stand in the data as read, rising.
         threshold: a binary score at or above it decides for classes[1].
+        decided_by: what decides on a row: its own score, its rank among all rows, or a record of the past.
         limitations: sentences about rows and background that every local technique must print.
     """
 
     modality: Modality
-    task: Literal["binary", "multiclass", "regression"]
+    task: Task
     predictor: Predictor
     kind: OutputKind
     rows: np.ndarray
@@ -70,6 +72,7 @@ class Problem:
     seed: int = 0
     positions: np.ndarray | None = None
     threshold: float = 0.5
+    decided_by: Literal["score", "rank", "record"] = "score"
     limitations: tuple[str, ...] = ()
 
     @property
@@ -186,6 +189,7 @@ class Technique:
         prepare: (problem, settings, watch) → Prepared or Importance.
         batch: rows a call of the local explainer is given.
         unfit: (problem, settings) → why it does not fit this model, or None. Cheap: nothing is evaluated.
+        misfit: (task, settings) → which setting is wrong for every model of this task, or None.
         source: paper or library of the method.
     """
 
@@ -198,3 +202,4 @@ class Technique:
     source: str
     batch: int = 256
     unfit: Callable[[Problem, Any], str | None] = lambda problem, settings: None
+    misfit: Callable[[Task, Any], str | None] = lambda task, settings: None

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.errors import Incomplete, OutputError
-from tasks.explain.base import Importance, OutputKind, Problem, Settings, Technique
+from tasks.explain.base import Importance, OutputKind, Problem, Settings, Task, Technique
 from tasks.watch import Watch
 
 Score = Literal[
@@ -23,7 +23,10 @@ STACK = 4_000_000
 
 class PermutationSettings(Settings):
     repeats: int = Field(default=10, ge=1, le=10_000, description="Times that every feature is shuffled.")
-    score: Score = Field(default="auto", description="What falls. auto: accuracy; for regression r2.")
+    score: Score = Field(
+        default="auto",
+        description="What falls. auto: accuracy, or log_loss where no row's score alone decides; for regression r2.",
+    )
 
 
 # ---------------------------------------------------------------- scores: (…, n, k) outputs → (…), higher is better
@@ -103,23 +106,51 @@ SCORES: dict[str, Callable[..., np.ndarray]] = {
 OF_REGRESSION = ("r2", "mean_squared_error", "mean_absolute_error")
 
 
-def score_name(task: str, settings: PermutationSettings) -> str:
-    """The score that `auto` means for this task."""
+OF_DECISIONS = ("accuracy", "balanced_accuracy")
+#: how decisions are made where a row's own score does not make them
+_OTHERWISE = {
+    "rank": "the audit decides by rank among all rows (bias.decision.top_k)",
+    "record": "the audit's decisions are recorded ones (bias.decision.column)",
+}
+
+
+def score_name(problem: Problem, settings: PermutationSettings) -> str:
+    """The score taken: what `auto` means for this problem."""
     if settings.score != "auto":
         return settings.score
-    return "r2" if task == "regression" else "accuracy"
+    if problem.task == "regression":
+        return "r2"
+    return "accuracy" if problem.decided_by == "score" else "log_loss"
+
+
+def about_decisions(problem: Problem, settings: PermutationSettings) -> tuple[str, ...]:
+    """What to say where the audit's decisions are not those that shuffled rows can be given."""
+    if problem.task == "regression" or problem.decided_by == "score":
+        return ()
+    name, otherwise = score_name(problem, settings), _OTHERWISE[problem.decided_by]
+    if settings.score == "auto":
+        return (f"Permutation importance is of the log loss, not of accuracy: {otherwise}.",)
+    if name not in OF_DECISIONS:
+        return ()
+    rule = f"the threshold {problem.threshold:g}" if problem.task == "binary" else "the highest score"
+    told = name.replace("_", " ")
+    return (f"Permutation importance is of the {told} of decisions by {rule}, which are not taken: {otherwise}.",)
 
 
 # ---------------------------------------------------------------- the technique
 
 
 def unfit(problem: Problem, settings: PermutationSettings) -> str | None:
-    name = score_name(problem.task, settings)
     if problem.features is None:
         return "it shuffles columns of a table; the model takes images"
-    if (problem.task == "regression") != (name in OF_REGRESSION):
-        return f"the score {name} is not one of a {problem.task} model"
-    if name == "roc_auc" and problem.task != "binary":
+    return None
+
+
+def misfit(task: Task, settings: PermutationSettings) -> str | None:
+    name = settings.score
+    if name != "auto" and (task == "regression") != (name in OF_REGRESSION):
+        return f"the score {name} is not one of a {task} model"
+    if name == "roc_auc" and task != "binary":
         return "the score roc_auc is for binary models"
     return None
 
@@ -133,7 +164,7 @@ def prepare(problem: Problem, settings: PermutationSettings, watch: Watch) -> Im
     """
     from scipy.stats import t
 
-    name = score_name(problem.task, settings)
+    name = score_name(problem, settings)
     rows, target, weight, limitations = scored_rows(problem, name)
     state = np.random.RandomState(problem.generator("permutation").integers(2**32, dtype=np.uint64))
     base, falls = score_falls(problem, rows, target, weight, name, settings.repeats, state, watch)
@@ -158,7 +189,7 @@ def prepare(problem: Problem, settings: PermutationSettings, watch: Watch) -> Im
             "repeats": repeats,
             "interval": "95 % over shuffles of the same rows (t); it does not tell how far other rows would go",
         },
-        limitations=limitations,
+        limitations=(*limitations, *about_decisions(problem, settings)),
         evaluations=(1 + repeats * d) * len(rows),
     )
 
@@ -254,5 +285,6 @@ TECHNIQUE = Technique(
     settings=PermutationSettings,
     prepare=prepare,
     unfit=unfit,
+    misfit=misfit,
     source="Breiman 2001, Random forests, https://doi.org/10.1023/A:1010933404324, as eli5 computes it",
 )

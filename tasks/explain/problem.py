@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 
 from configs.schema import AuditConfig
 from tasks.errors import ConfigError, nearest
 from tasks.explain.base import Problem
-from tasks.load import Subject
+from tasks.load import Subject, image_size
 
 #: classes up to which all are explained unless the config says otherwise
 MOST_OUTPUTS = 10
@@ -27,6 +23,7 @@ def problem_of(subject: Subject) -> Problem:
         OutputError: the model fails on a sampled row (only where the outputs depend on the prediction).
     """
     config, explain = subject.config, subject.config.explain
+    rule = config.bias.decision
     positions = sampled_positions(len(subject.rows), explain.rows, explain.seed)
     rows = subject.rows if len(positions) == len(subject.rows) else subject.rows[positions]
     background, limitations = drawn_background(subject)
@@ -45,7 +42,8 @@ def problem_of(subject: Subject) -> Problem:
         boxes=_boxes(subject, positions) if subject.modality == "image" else None,
         seed=explain.seed,
         positions=positions,
-        threshold=0.5 if config.bias.decision.threshold is None else config.bias.decision.threshold,
+        threshold=0.5 if rule.threshold is None else rule.threshold,
+        decided_by="rank" if rule.top_k is not None else "score" if rule.column is None else "record",
         limitations=limitations,
     )
 
@@ -143,18 +141,6 @@ def _boxes(subject: Subject, positions: np.ndarray) -> np.ndarray | None:
     images = table.column(subject.config.data.image).take(places)
     height, width = subject.rows.shape[1:3]
     for row, image in enumerate(images):
-        own_width, own_height = image_size(image.as_py(), subject.data.path)
+        own_width, own_height = image_size(image.as_py(), int(positions[row]), subject.data.path, "data.path")
         boxes[row] *= np.array([width / own_width, height / own_height] * 2)
     return boxes
-
-
-def image_size(value: Any, table_path: str) -> tuple[int, int]:
-    """(width, height) of an encoded image, of a path beside the table, or of a mapping with either; pixels unread."""
-    from PIL import Image
-
-    if isinstance(value, dict):
-        value = value.get("bytes") or value.get("path")
-    if isinstance(value, str):
-        value = Path(table_path).parent / value
-    with Image.open(io.BytesIO(value) if isinstance(value, bytes) else value) as image:
-        return image.size

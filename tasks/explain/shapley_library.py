@@ -7,7 +7,6 @@ state; what they do not say about their error, `std_error` leaves null.
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from tasks.errors import Incomplete
 from tasks.explain.base import Attribution, Prepared, Problem
-from tasks.explain.gradients import TRACING
+from tasks.explain.shap_guard import shap_at_work
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
@@ -79,15 +78,10 @@ def prepare_library(problem: Problem, estimator: str, coalitions: int, samples: 
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """NumPy's global generator in a known state, and afterwards as it was; shap's and Keras's warnings unheard."""
-    with TRACING, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        state = np.random.get_state()
+    """NumPy's global generator in a known state; whatever shap does to the process is undone afterwards."""
+    with shap_at_work("the shap library"):
         np.random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(state)
+        yield
 
 
 def _shap() -> Any:

@@ -33,7 +33,6 @@ from tasks.explain.base import (
     Settings,
     Technique,
 )
-from tasks.explain.steady import steady_algebra
 from tasks.explain.tallies import Tally
 from tasks.persist import Workspace
 from tasks.watch import Watch
@@ -89,13 +88,17 @@ def settings_of(config: AuditConfig, technique: Technique) -> Settings:
     """A technique's settings: its block of the config, its defaults for the rest.
 
     Raises:
-        ConfigError: a key or a value is wrong.
+        ConfigError: a key or a value is wrong, or not for the task.
     """
     block = (config.explain.techniques or {}).get(technique.name) or {}
     try:
-        return technique.settings.model_validate(block)
+        settings = technique.settings.model_validate(block)
     except ValidationError as error:
         raise _told(error, technique) from error
+    wrong = technique.misfit(config.model.task, settings)
+    if wrong is not None:
+        raise ConfigError(wrong, where=f"{KEY}.{technique.name}")
+    return settings
 
 
 def _told(error: ValidationError, technique: Technique) -> ConfigError:
@@ -145,16 +148,17 @@ def explain(name: str, config: AuditConfig, workspace: Workspace, watch: Watch) 
     problem = problem_of(subject)
     reason = technique.unfit(problem, settings)
     if reason is not None:
+        if getattr(settings, "estimator", "auto") != "auto":  # what was asked for by name is not silently left out
+            raise ConfigError(f"asked for, but {reason}", where=f"{KEY}.{name}.estimator", hint="or leave it at auto")
         return NotApplicable(stage, "unfit", f"{technique.title}: {reason}")
     watch.advance(0)
-    with steady_algebra():
-        prepared = technique.prepare(problem, settings, watch)
-        if isinstance(prepared, Importance):
-            result = _whole(technique, problem, prepared, workspace)
-        else:
-            watch.expect(len(problem.rows))
-            write = _attributions if problem.modality == "table" else _saliency
-            result = write(technique, subject, problem, prepared, workspace, watch)
+    prepared = technique.prepare(problem, settings, watch)
+    if isinstance(prepared, Importance):
+        result = _whole(technique, problem, prepared, workspace)
+    else:
+        watch.expect(len(problem.rows))
+        write = _attributions if problem.modality == "table" else _saliency
+        result = write(technique, subject, problem, prepared, workspace, watch)
     facts = {
         "technique": technique.name,
         "title": technique.title,

@@ -6,8 +6,9 @@ Nothing here imports TensorFlow until a model is opened.
 from tasks.load.backend import tensorflow
 from tasks.load.encoding import Encoder, Feature
 from tasks.load.fitting import Refusal, feature_kinds, feature_names, nulls_accepted, refusals
-from tasks.load.images import images
+from tasks.load.images import image_size, images
 from tasks.load.models import LoadedModel, Located, load_model, locate_model, open_model
+from tasks.load.pins import Pins, pinned
 from tasks.load.predictor import Predictor
 from tasks.load.subject import Subject, open_subject
 from tasks.load.tables import Dataset, load_data, open_data
@@ -19,6 +20,7 @@ __all__ = [
     "Feature",
     "LoadedModel",
     "Located",
+    "Pins",
     "Predictor",
     "Refusal",
     "Subject",
@@ -26,6 +28,7 @@ __all__ = [
     "class_names",
     "feature_kinds",
     "feature_names",
+    "image_size",
     "images",
     "load_data",
     "load_model",
@@ -34,6 +37,7 @@ __all__ = [
     "open_data",
     "open_model",
     "open_subject",
+    "pinned",
     "refusals",
     "target_codes",
     "target_numbers",

@@ -90,10 +90,33 @@ def images(
     return pixels, tuple(said)
 
 
-def _read(value: object, row: int, table_path: str, where: str) -> tuple[Image.Image, str | None]:
-    """An opened image, and `sha256  path` where it came from a file."""
-    from PIL import Image
+def image_size(value: object, row: int, table_path: str, where: str) -> tuple[int, int]:
+    """(width, height) of a row's image, as it is before it is resized; its pixels stay unread.
 
+    Args:
+        value: PNG or JPEG bytes, a path relative to the table's folder, or a mapping with bytes.
+        row: its position, for messages.
+
+    Raises:
+        DataRefused: as of `images`.
+    """
+    content, _ = _content(value, row, table_path, where)
+    return _opened(content, row, where).size
+
+
+def _read(value: object, row: int, table_path: str, where: str) -> tuple[Image.Image, str | None]:
+    """A decoded image, and `sha256  path` where it came from a file."""
+    content, name = _content(value, row, table_path, where)
+    image = _opened(content, row, where)
+    try:
+        image.load()
+    except Exception as error:
+        raise _unreadable(error, row, where) from error
+    return image, f"{hashlib.sha256(content).hexdigest()}  {name}" if name else None
+
+
+def _content(value: object, row: int, table_path: str, where: str) -> tuple[bytes, str | None]:
+    """An image's bytes, and its path where it came from a file."""
     name = None
     if isinstance(value, str):
         content, name = _file(value, row, table_path, where)
@@ -105,17 +128,25 @@ def _read(value: object, row: int, table_path: str, where: str) -> tuple[Image.I
         raise _refused("has no image", row, where)
     if len(content) > MAX_BYTES:
         raise _refused(f"has an image file larger than {MAX_BYTES >> 20} MiB", row, where)
+    return content, name
+
+
+def _opened(content: bytes, row: int, where: str) -> Image.Image:
+    """An image of a format and size that are taken; its pixels are not yet decoded."""
+    from PIL import Image
+
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise _refused(f"has an image of more than {MAX_PIXELS:,} pixels", row, where)
-        image.load()
-    except DataRefused:
-        raise
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise _refused(f"has an image that cannot be read as {' or '.join(FORMATS)} ({reason})", row, where) from error
-    return image, f"{hashlib.sha256(content).hexdigest()}  {name}" if name else None
+        raise _unreadable(error, row, where) from error
+    if image.width * image.height > MAX_PIXELS:
+        raise _refused(f"has an image of more than {MAX_PIXELS:,} pixels", row, where)
+    return image
+
+
+def _unreadable(error: Exception, row: int, where: str) -> DataRefused:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+    return _refused(f"has an image that cannot be read as {' or '.join(FORMATS)} ({reason})", row, where)
 
 
 def _file(value: str, row: int, table_path: str, where: str) -> tuple[bytes, str]:

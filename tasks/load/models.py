@@ -22,6 +22,7 @@ from tasks.load.cache import Cache
 from tasks.load.cards import CARD, check_card, read_card
 from tasks.load.digests import digest_of
 from tasks.load.keras_archive import check_archive
+from tasks.load.pins import Pins, require, under_pins
 from tasks.load.preprocessors import DEFAULT, KEY, Preprocessor, is_reference, open_preprocessor
 from tasks.load.trust import trusted_modules
 from tasks.watch import Watch
@@ -84,9 +85,17 @@ def open_model(config: AuditConfig) -> LoadedModel:
     Raises:
         ConfigError: the file or the version is not there.
         ModelError: another digest than pinned or stated by the card; not a Keras file; code that is not trusted.
+        Incomplete: model or preprocessor are not those pinned for the run (`pinned`).
     """
+    with under_pins() as pins:
+        return _open(config, pins)
+
+
+def _open(config: AuditConfig, pins: Pins | None) -> LoadedModel:
     path, version = locate_model(config)
     sha256 = digest_of(path)
+    if pins is not None:
+        require(pins.model, sha256, str(path))
     if config.model.sha256 is not None and sha256 != config.model.sha256:
         raise ModelError(
             f"{path} has the SHA-256 {sha256}, not the pinned one",
@@ -96,8 +105,9 @@ def open_model(config: AuditConfig) -> LoadedModel:
             code="pinned_digest",
         )
     source = _preprocessor_source(config, path)
-    code = isinstance(source, str)
-    preprocessor_sha256 = None if source is None or code else digest_of(Path(source))
+    preprocessor_sha256 = digest_of(source) if isinstance(source, Path) else None
+    if pins is not None:
+        require(pins.preprocessor, preprocessor_sha256, str(source or path.parent / DEFAULT))
     card_file = path.parent / CARD
     key = (
         str(path), version, sha256, str(source), preprocessor_sha256,
@@ -158,13 +168,26 @@ class Located(NamedTuple):
 
 
 def locate_model(config: AuditConfig) -> Located:
-    """The model file that the config means; nothing is opened.
+    """The model file that the config means; nothing is opened. Under pins `latest` is what it was at their making.
 
     Raises:
         ConfigError: there is no such file or version.
         ModelError: the folder holds no model, or several.
+        Incomplete: the file is not the one pinned for the run (`pinned`).
     """
     asked = config.model.version
+    with under_pins() as pins:
+        if pins is None:
+            return _located(config, asked)
+        if asked == "latest" and pins.version is not None:
+            asked = pins.version
+        found = _located(config, asked)
+        require(pins.version, found.version, str(found.path), "version")
+        require(pins.model, digest_of(found.path), str(found.path))
+        return found
+
+
+def _located(config: AuditConfig, asked: int | Literal["latest"]) -> Located:
     path = Path(config.model.path)
     if re.match(r"^(models|runs|mlflow-artifacts):/", config.model.path):
         raise ModelError(
@@ -207,11 +230,12 @@ def locate_model(config: AuditConfig) -> Located:
 
 
 def _model_files(folder: Path) -> list[Path]:
-    """The model files right in a folder: model.keras where there is one, else all of a known format."""
+    """The model files right in a folder: model.keras where there is one, else those read here, else those not yet."""
     default = folder / "model.keras"
     if default.is_file():
         return [default]
-    return sorted(file for file in folder.iterdir() if file.suffix.lower() in FORMATS and file.is_file())
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in {*FORMATS, *_UNREAD} and file.is_file())
+    return [file for file in files if file.suffix.lower() in FORMATS] or files
 
 
 def _preprocessor_source(config: AuditConfig, path: Path) -> str | Path | None:
@@ -249,10 +273,10 @@ def _opened(
     kind = path.suffix.lower()
     if kind not in FORMATS:
         raise ModelError(
-            "is not a model format that is read here",
+            f"{_UNREAD[kind]} is not read yet" if kind in _UNREAD else "is not a model format that is read here",
             where=str(path),
             available=FORMATS,
-            hint="save the model with model.save('model.keras')",
+            hint="load it in Keras and save it with model.save('model.keras')",
         )
     with _loading:
         keras_model, said = FORMATS[kind](path)
@@ -312,23 +336,10 @@ def _keras(path: Path) -> tuple[Any, tuple[str, ...]]:
     return model, tuple(f"Keras says on loading: {sentence}" for sentence in dict.fromkeys(said))
 
 
-def _unread(name: str) -> Loader:
-    def refuse(path: Path) -> tuple[Any, tuple[str, ...]]:
-        raise ModelError(
-            f"{name} is not read yet",
-            where=str(path),
-            hint="load it in Keras and save it with model.save('model.keras')",
-        )
-
-    return refuse
-
-
 #: file suffix → what loads it
-FORMATS: dict[str, Loader] = {
-    ".keras": _keras,
-    ".h5": _unread("legacy HDF5"),
-    ".hdf5": _unread("legacy HDF5"),
-}
+FORMATS: dict[str, Loader] = {".keras": _keras}
+#: suffixes of models that are known and not read, and what they are called
+_UNREAD = {".h5": "legacy HDF5", ".hdf5": "legacy HDF5"}
 
 
 def _inputs(config: AuditConfig, keras_model: Any, preprocessor: Preprocessor | None, path: Path) -> Inputs:

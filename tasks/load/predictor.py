@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.errors import ModelError, OutputError
+from tasks.errors import OutputError
 from tasks.load.arrangement import Arrangement
 from tasks.load.backend import tensorflow
 from tasks.load.outputs import OutputKind, Outputs
@@ -69,8 +69,8 @@ class Predictor:
         self._dtype = np.dtype(np.float64 if len(row_shape) == 1 else np.float32)
         self.batch = _static_batch(keras_model) or batch or batch_size(keras_model, row_shape)
         self._graphs: dict[OutputKind, Callable[[Any], Any]] = {}
-        self._compiled: dict[tuple[str, OutputKind], Callable[..., Any]] = {}
-        self._free: dict[Any, list[np.ndarray]] = {}  # buffers for batches, by shape and type
+        self._compiled: dict[OutputKind, Callable[..., Any]] = {}
+        self._free: list[np.ndarray] = []  # buffers for batches
         self._guard = threading.RLock()
         self.traces = 0  # how often a function of this predictor was traced
 
@@ -136,30 +136,17 @@ class Predictor:
         """
         if rows.shape[1:] != self.row_shape:
             raise ValueError(f"rows of shape {rows.shape[1:]}, not {self.row_shape}")
-        return self._evaluated("rows", rows, self._dtype, kind, watch)
-
-    def on_inputs(self, inputs: np.ndarray, kind: OutputKind = "probability", watch: Watch | None = None) -> np.ndarray:
-        """The outputs for the model's own input matrix (n, …), as `encode` makes it; (n, k) float64.
-
-        Raises:
-            ModelError: the model has several inputs.
-            OutputError, Stopped, DeadlinePassed: as for a call.
-        """
-        if len(self.keras_model.inputs) != 1:
-            raise ModelError("has several inputs, not one matrix", where=self._where)
-        return self._evaluated("inputs", inputs, np.dtype(self.keras_model.inputs[0].dtype), kind, watch)
+        return self._evaluated(rows, kind, watch)
 
     # ------------------------------------------------------------ inside
 
-    def _evaluated(
-        self, taking: str, rows: np.ndarray, dtype: np.dtype, kind: OutputKind, watch: Watch | None
-    ) -> np.ndarray:
+    def _evaluated(self, rows: np.ndarray, kind: OutputKind, watch: Watch | None) -> np.ndarray:
         """Evaluates batch after batch, the next one handed over while TensorFlow computes the one before."""
         found = np.empty((len(rows), len(self.outputs)))
-        function = self._function(taking, kind)
+        function = self._function(kind)
 
         def batch(start: int) -> np.ndarray:
-            return self._batch(function, rows[start : start + self.batch], dtype)
+            return self._batch(function, rows[start : start + self.batch])
 
         def keep(start: int, out: np.ndarray) -> None:
             if watch is not None:
@@ -187,45 +174,38 @@ class Predictor:
                 future.cancel()
         return found
 
-    def _function(self, taking: str, kind: OutputKind) -> Callable[..., Any]:
+    def _function(self, kind: OutputKind) -> Callable[..., Any]:
         """The compiled function, traced on first use."""
         with self._guard:
-            if (taking, kind) not in self._compiled:
+            if kind not in self._compiled:
                 tf = tensorflow()
-                if taking == "rows":
-                    graph, shape, dtype = self.graph(kind), self.row_shape, tf.as_dtype(self._dtype)
-                else:
-                    graph = self.model_graph(kind)
-                    tensor = self.keras_model.inputs[0]
-                    shape, dtype = tuple(tensor.shape[1:]), tf.as_dtype(tensor.dtype)
+                graph = self.graph(kind)
 
                 def traced(batch: Any) -> Any:
                     self.traces += 1
                     return graph(batch)
 
-                signature = [tf.TensorSpec((self.batch, *shape), dtype)]
+                signature = [tf.TensorSpec((self.batch, *self.row_shape), tf.as_dtype(self._dtype))]
                 if _broken(self.keras_model):
                     # Fused into a matrix product, ReLU makes 0 of NaN and hides it; called as it is, it does not.
-                    self._compiled[taking, kind] = graph
+                    self._compiled[kind] = graph
                 else:
                     compiled = tf.function(traced, input_signature=signature, autograph=False, jit_compile=False)
-                    self._compiled[taking, kind] = compiled.get_concrete_function()
-            return self._compiled[taking, kind]
+                    self._compiled[kind] = compiled.get_concrete_function()
+            return self._compiled[kind]
 
-    def _batch(self, function: Callable[..., Any], part: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    def _batch(self, function: Callable[..., Any], part: np.ndarray) -> np.ndarray:
         """One call of the model: the rows, filled up with the first of them to the batch, → (rows, k) float32."""
-        key = (part.shape[1:], dtype)
-        free = self._free.setdefault(key, [])
         try:
-            buffer = free.pop()
+            buffer = self._free.pop()
         except IndexError:
-            buffer = _aligned((self.batch, *part.shape[1:]), dtype)
+            buffer = _aligned((self.batch, *self.row_shape), self._dtype)
         np.copyto(buffer[: len(part)], part, casting="unsafe")
         buffer[len(part) :] = part[0]
         # TensorFlow reads the buffer itself; `tf.constant` would copy it, which costs a fifth of a small model's time.
         tensor = tensorflow().experimental.dlpack.from_dlpack(buffer.__dlpack__())
         out = np.array(function(tensor).numpy()[: len(part)])  # copied: a model may hand its input through
-        free.append(buffer)
+        self._free.append(buffer)
         return out
 
     def _shaped(self, inputs: Any) -> Any:

@@ -69,6 +69,7 @@ def open_subject(config: AuditConfig) -> Subject:
     Raises:
         ConfigError, ModelError: as `open_model` and `open_data`; features, outputs and classes that do not fit.
         DataRefused: values that the gate should have refused: an unknown class, an image that cannot be read.
+        Incomplete: a file is not the one pinned for the run (`pinned`), or cannot be reached.
     """
     model, data = open_model(config), open_data(config)
     key = (fit_key(config, model, data), config.model_dump_json())

@@ -22,6 +22,8 @@ from tasks.contracts import Done
 from tasks.errors import ConfigError, DataRefused
 from tasks.load.cache import Cache
 from tasks.load.digests import digest_of, state_of
+from tasks.load.pins import require, under_pins
+from tasks.load.remote import fetched, passes, unread
 from tasks.watch import Watch
 
 #: a path on this machine, or the bytes of something far away
@@ -64,15 +66,19 @@ def open_data(config: AuditConfig) -> Dataset:
 
     Raises:
         ConfigError: a file is missing, unreadable or of an unknown format.
+        DataUnavailable: the network or the file system fails; another try may do.
         DataRefused: two columns have one name.
+        Incomplete: a file is not the pinned one (`pinned`).
     """
-    table, sha256 = _read(config.data.path, "data.path")
-    limitations: tuple[str, ...] = ()
-    if config.data.reference is None:
+    with under_pins() as pins:
+        table, sha256 = _read(config.data.path, "data.path", pins.data if pins else None)
         reference = reference_sha256 = None
+        if config.data.reference is not None:
+            pin = pins.reference if pins else None
+            reference, reference_sha256 = _read(config.data.reference, "data.reference", pin)
+    limitations: tuple[str, ...] = ()
+    if reference is None:
         limitations = ("No reference data is given (data.reference): background rows are drawn from the audited data.",)
-    else:
-        reference, reference_sha256 = _read(config.data.reference, "data.reference")
     return Dataset(
         table=table,
         reference=reference,
@@ -89,7 +95,7 @@ def load_data(config: AuditConfig, watch: Watch) -> Done:
     """The stage: opens the data and says what it is, in JSON values.
 
     Raises:
-        ConfigError, DataRefused: as `open_data`.
+        ConfigError, DataUnavailable, DataRefused: as `open_data`.
     """
     watch.expect(1)
     data = open_data(config)
@@ -187,8 +193,8 @@ FORMATS: dict[str, Callable[[Source], pa.Table]] = {
 _tables: Cache[tuple[pa.Table, str]] = Cache(4)
 
 
-def _read(path: str, key: str) -> tuple[pa.Table, str]:
-    """A table and the SHA-256 of the bytes it was read from."""
+def _read(path: str, key: str, pin: str | None) -> tuple[pa.Table, str]:
+    """A table and the SHA-256 of the bytes it was read from, which is the pin's where there is one."""
     suffix = Path(path.split("?")[0]).suffix.lower()
     if suffix not in FORMATS:
         raise ConfigError(
@@ -198,14 +204,8 @@ def _read(path: str, key: str) -> tuple[pa.Table, str]:
             hint="save the table in one of these formats",
         )
     if "://" in path or "::" in path:
-        content = _fetched(path, key)
-        sha256 = hashlib.sha256(content).hexdigest()
-        return _tables.get((suffix, sha256), lambda: (_parsed(content, suffix, path, key), sha256))
+        return _read_address(path, suffix, key, pin)
     file = Path(path)
-    if not file.exists():
-        raise ConfigError(f"{path} does not exist", where=key, hint="relative paths start at the current folder")
-    if file.is_dir():
-        raise ConfigError(f"{path} is a folder", where=key, hint="name the file in it")
 
     def table() -> tuple[pa.Table, str]:
         sha256 = digest_of(file)
@@ -215,30 +215,44 @@ def _read(path: str, key: str) -> tuple[pa.Table, str]:
         return found, sha256
 
     try:
-        return _tables.get((suffix, state_of(file)), table)
+        if not file.exists():
+            raise ConfigError(f"{path} does not exist", where=key, hint="relative paths start at the current folder")
+        if file.is_dir():
+            raise ConfigError(f"{path} is a folder", where=key, hint="name the file in it")
+        if pin is not None:
+            require(pin, digest_of(file), path)  # before it is read: what it has become may be no table at all
+        found, sha256 = _tables.get((suffix, state_of(file)), table)
     except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror or error})", where=key) from error
+        raise unread(path, key, error) from error
+    if pin is not None:
+        require(pin, sha256, path)
+    return found, sha256
 
 
-def _fetched(address: str, key: str) -> bytes:
-    import fsspec
+def _read_address(address: str, suffix: str, key: str, pin: str | None) -> tuple[pa.Table, str]:
+    """A table from far away; a pinned one is fetched again only where it is no longer in memory."""
 
-    try:
-        with fsspec.open(address, "rb") as stream:
-            return stream.read()
-    except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ConfigError(
-            f"{address} cannot be read ({reason[:300]})",
-            where=key,
-            hint="check the address, and that the file system's package is installed",
-        ) from error
+    def table(content: bytes, sha256: str) -> tuple[pa.Table, str]:
+        return _parsed(content, suffix, address, key), sha256
+
+    def again(pin: str) -> tuple[pa.Table, str]:
+        content = fetched(address, key)
+        require(pin, hashlib.sha256(content).hexdigest(), address)
+        return table(content, pin)
+
+    if pin is not None:
+        return _tables.get((suffix, pin), lambda: again(pin))
+    content = fetched(address, key)
+    sha256 = hashlib.sha256(content).hexdigest()
+    return _tables.get((suffix, sha256), lambda: table(content, sha256))
 
 
 def _parsed(source: Source, suffix: str, path: str, key: str) -> pa.Table:
     try:
         table = FORMATS[suffix](source)
     except (pa.ArrowException, ValueError, OSError) as error:
+        if isinstance(error, OSError) and passes(error):
+            raise unread(path, key, error) from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ConfigError(
             f"{path} cannot be read as {suffix[1:]} ({reason[:300]})", where=key, hint="is the file damaged?"

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from tasks.persist.store import Workspace, make_folder
 
 RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _PARTIAL = ".partial-"
+_STALE = 24 * 3600.0  # seconds; no step is that long without writing
 
 
 def new_run_id(now: datetime | None = None) -> str:
@@ -36,6 +38,7 @@ def begin(reports: Path, name: str, run_id: str, metadata: dict[str, str] | None
     folder = reports.absolute() / name / f"{_PARTIAL}{run_id}"
     try:
         make_folder(folder.parent)
+        _sweep(folder.parent)
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise StorageError(
@@ -74,7 +77,23 @@ def publish(workspace: Workspace) -> Path:
 
 def discard(workspace: Workspace) -> None:
     """Removes a run that will not be published."""
-    shutil.rmtree(workspace.folder, ignore_errors=True)
+    remove(workspace.folder)
+
+
+def remove(folder: Path) -> None:
+    """Removes a working folder, and the audit's own folder where nothing else is in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # there are other runs
+        folder.parent.rmdir()
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what killed runs left behind: working folders that nobody has written to for a day."""
+    for partial in folder.glob(f"{_PARTIAL}*"):
+        with suppress(OSError):
+            newest = max(p.stat().st_mtime for p in (partial, *partial.rglob("*")))
+            if time.time() - newest > _STALE:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def runs(reports: Path, name: str | None = None) -> Iterator[Path]:

@@ -8,6 +8,10 @@
                                                           interval is on the right side, else insufficient_data
 
 Of several groups the worst decides: any not_satisfied, then any insufficient_data.
+
+Of more than two groups the best-off one always comes out ahead of the others by chance, and the widest gap is never 0.
+Intervals and tests of two groups hold for a pair named beforehand, so there a test must reject that allows for the
+choice: Holm's over the pairs, or that of all groups being equal. The interval alone excludes nothing.
 """
 
 from __future__ import annotations
@@ -34,8 +38,10 @@ class Number:
         low, high: interval; None where that end is open or unknown.
         status, reason: of the table.
         left_out: groups that an aggregate is not over, with why.
-        p_value, test: of no difference; None where nothing is compared. It is what the rules look at.
-        p_adjusted: the same by Holm within the attribute; said beside it where it would not reject.
+        p_value, test: of no difference; None where nothing is compared.
+        p_adjusted: the same by Holm over all tests of the attribute; said beside it where it would not reject.
+        p_family: the same by Holm over the pairs of this comparison, where its reference was chosen from the data.
+        compared: among how many groups the reference, or the widest gap, was looked for.
         too_small: a denominator is below min_group_size.
         certain: the number has no uncertainty (a count).
     """
@@ -55,10 +61,22 @@ class Number:
     reference_denominator: float | None = None
     p_value: float | None = None
     p_adjusted: float | None = None
+    p_family: float | None = None
+    compared: int = 2
     test: str | None = None
     left_out: tuple[str, ...] = ()
     too_small: bool = False
     certain: bool = False
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the pair was chosen from the data: with two groups there is nothing to choose."""
+        return self.compared > 2
+
+    @property
+    def p_decisive(self) -> float | None:
+        """The p-value that the rules look at."""
+        return self.p_value if self.p_family is None else self.p_family
 
 
 @dataclass(frozen=True)
@@ -112,11 +130,13 @@ def judged(check: PolicyCheck, number: Number, *, level: float, signed: bool) ->
     excluded = (breached == "min" and high is not None and high < float(check.min or 0)) or (
         breached == "max" and low is not None and low > float(check.max or 0)
     )
-    rejected = number.p_value is not None and number.p_value < level
+    p = number.p_decisive
+    rejected = p is not None and p < level
     if number.too_small:
         return Judged(number, "insufficient_data", breached, margin=margin)
     if breached:
-        verdict: CheckVerdict = "not_satisfied" if excluded or rejected else "insufficient_data"
+        against = rejected or (excluded and not number.chosen)
+        verdict: CheckVerdict = "not_satisfied" if against else "insufficient_data"
         return Judged(number, verdict, breached, excluded, rejected, margin=margin)
     if number.left_out:  # what is not in the number cannot be vouched for by it
         return Judged(number, "insufficient_data", rejected=rejected, margin=margin)

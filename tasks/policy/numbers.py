@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from configs.schema import PolicyCheck
-from tasks.bias import METRICS, Disparity, Metric, find
+import numpy as np
+
+from configs.schema import AuditConfig, PolicyCheck
+from tasks.bias import METRICS, Chance, Disparity, Metric, find, holm, no_disparity
 from tasks.errors import ConfigError
 from tasks.policy.checks import Number
 
@@ -94,12 +96,13 @@ def _of_gap(check: PolicyCheck, gap: Disparity, tables: Tables) -> list[Number]:
     assert check.attribute is not None  # check_policy saw to it
     rows = tables.gaps.get((gap.name, check.attribute), [])
     pairs = [row for row in rows if row["group"] is not None]
+    others = [row for row in pairs if row["group"] != row["reference"]]
     if check.group is not None:
-        return [_pair(gap, row, tables) for row in pairs if row["group"] == check.group]
-    if gap.attained:
-        others = [row for row in pairs if row["group"] != row["reference"]]
-        if others:
-            return [_pair(gap, row, tables) for row in others]
+        own = [row for row in pairs if row["group"] == row["reference"] == check.group]
+        compared = _corrected(gap, [_pair(gap, row, tables) for row in others])
+        return [*(_pair(gap, row, tables) for row in own), *(one for one in compared if one.group == check.group)]
+    if gap.attained and others:
+        return _corrected(gap, [_pair(gap, row, tables) for row in others])
     return [_whole(gap, row, tables) for row in rows if row["group"] is None]
 
 
@@ -119,17 +122,51 @@ def _pair(gap: Disparity, row: Row, tables: Tables) -> Number:
     )  # fmt: skip
 
 
+def _corrected(gap: Disparity, pairs: Sequence[Number]) -> list[Number]:
+    """The same, with Holm's p-values over the pairs of groups that have enough rows.
+
+    The best-off of those groups is the reference: with one pair only there was nothing to choose. Sizes of groups are
+    counts that nothing is tested of, and their reference is chosen by something else.
+    """
+    able = [one for one in pairs if one.status == "ok"]
+    if len(able) < 2 or gap.bases == ("count",):
+        return list(pairs)
+    p = holm(np.array([np.nan if one.p_value is None else one.p_value for one in able]))
+    family = {one.group: None if np.isnan(q) else float(q) for one, q in zip(able, p, strict=True)}
+    return [
+        replace(one, p_family=family[one.group], compared=len(able) + 1) if one.group in family else one
+        for one in pairs
+    ]
+
+
+def chance_of(config: AuditConfig, check: PolicyCheck, gap: Disparity, tables: Tables) -> Chance | None:
+    """What the widest gap over all groups would be with no disparity; None where that is not known or not asked."""
+    if check.group is not None or check.attribute is None or config.data.weight is not None:
+        return None
+    counts = {}
+    for base in gap.bases:
+        able = [row for row in tables.metrics.get((base, check.attribute), {}).values() if row["status"] == "ok"]
+        if any(row["numerator"] is None or row["denominator"] is None for row in able):
+            return None
+        counts[base] = (
+            np.array([row["numerator"] for row in able], float), np.array([row["denominator"] for row in able], float),
+        )  # fmt: skip
+    return no_disparity(gap, counts, check.attribute, seed=config.explain.seed, draws=config.bias.resamples)
+
+
 def _whole(gap: Disparity, row: Row, tables: Tables) -> Number:
     bases = [tables.metrics[base, row["attribute"]] for base in gap.bases]
     lacking = {
         str(group): found["reason"] or "" for base in bases for group, found in base.items() if found["status"] != "ok"
     }
     enough = min(sum(found["status"] == "ok" for found in base.values()) for base in bases)
+    over = {group for base in bases for group, found in base.items() if found["status"] == "ok"}
     # The status of the row may also say that no interval could be made, which is no matter of a denominator.
     return Number(
         group=None, value=row["value"], low=row["ci_low"], high=row["ci_high"], status=row["status"],
         reason=row["reason"], n=sum(found["n"] for found in bases[0].values()), reference=row["reference"],
         p_value=row["p_value"], p_adjusted=row["p_adjusted"], test=row["test"], too_small=enough < 2,
+        compared=2 if gap.bases == ("count",) else max(2, len(over)),
         left_out=tuple(f"{group} ({reason})" for group, reason in lacking.items()),
     )  # fmt: skip
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from configs.schema import PolicyCheck
-from tasks.bias import Disparity, Metric, wording
+from tasks.bias import Chance, Disparity, Metric, wording
 from tasks.policy.checks import Judged, Number
 
 
 def sentence(
     check: PolicyCheck, entry: Metric | Disparity, base: Metric, deciding: Judged, everyone: Sequence[Judged],
-    *, confidence: float,
+    *, confidence: float, chance: Chance | None = None,
 ) -> str:  # fmt: skip
     """The sentence of a check, and one on the other groups where there is something to say.
 
@@ -19,6 +19,7 @@ def sentence(
         base: the metric that is measured or compared.
         deciding: the number that decides.
         everyone: all numbers, that one among them.
+        chance: what the widest gap over the groups would be with no disparity.
     """
     number = deciding.number
     subject = _subject(check, entry, base, number)
@@ -28,7 +29,11 @@ def sentence(
     out = ""
     if number.left_out and deciding.verdict == "not_satisfied":
         out = f" It leaves out {wording.listed(number.left_out, 3)}."
-    return f"{told}, {_verdict(check, deciding, 1 - confidence)}.{out}{_others(deciding, everyone)}"
+    alike = ""
+    if chance is not None and deciding.breached and number.chosen and not number.too_small:
+        it = "it" if number.group is None else f"the worst of {number.compared} groups"
+        alike = f" With no disparity at all {it} would be at {wording.number(chance.expected)} on average."
+    return f"{told}, {_verdict(check, deciding, 1 - confidence)}.{alike}{out}{_others(deciding, everyone)}"
 
 
 def _subject(check: PolicyCheck, entry: Metric | Disparity, base: Metric, number: Number) -> str:
@@ -88,13 +93,22 @@ def _verdict(check: PolicyCheck, deciding: Judged, level: float) -> str:
     if number.p_value is not None:
         test = wording.TESTS.get(number.test or "", number.test or "test")
         tested = f"{test}, {wording.p_value(number.p_value)}"
-        if number.p_value < level and number.p_adjusted is not None and number.p_adjusted >= level:
+        if number.p_family is not None:
+            tested += f"; {wording.p_value(number.p_family)} after correction for {number.compared - 1} comparisons"
+        elif number.p_value < level and number.p_adjusted is not None and number.p_adjusted >= level:
             tested += f"; {wording.p_value(number.p_adjusted)} after correction for the number of tests"
     if deciding.verdict == "not_satisfied":
         grounds = ["the whole interval lies beyond it"] if deciding.excluded else []
         grounds += [f"the groups differ by more than chance ({tested})"] if deciding.rejected else []
         return f"{limit}, and {' and '.join(grounds)}"
     if deciding.breached:
+        if deciding.excluded:
+            ahead = "the widest gap" if number.group is None else "the lead of the best"
+            could = f"the difference could be chance ({tested})" if tested else "no test could be made"
+            return (
+                f"{limit}, as is its whole interval, but {ahead} of {number.compared} groups is never 0, and {could}:"
+                " the data are too few to tell"
+            )
         no_test = f" and the difference could be chance ({tested})" if tested else ""
         reach = "the interval reaches the limit" if number.low is not None or number.high is not None else "no interval"
         return f"{limit}, but {reach}{no_test}: the data are too few to tell"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from configs.schema import AuditConfig, PolicyCheck
 from tasks.bias import METRICS, Disparity, find, four_fifths
 from tasks.contracts import Done, Finding, Severity
 from tasks.policy.checks import Judged, Number, audit_verdict, judged, worst
-from tasks.policy.numbers import Tables, numbers_for
+from tasks.policy.numbers import Tables, chance_of, numbers_for
 from tasks.policy.sentences import sentence
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ def judge(config: AuditConfig, workspace: Workspace) -> Done:
     Raises:
         ConfigError: a check names a metric that is not known.
     """
-    started = perf_counter()
     checks: list[dict[str, Any]] = []
     if config.policy:
         tables = Tables.of(
@@ -38,7 +36,6 @@ def judge(config: AuditConfig, workspace: Workspace) -> Done:
         stage="policy",
         findings=tuple(finding for check in checks if (finding := _finding(check))),
         facts={"checks": checks, "verdict": audit_verdict([check["verdict"] for check in checks])},
-        seconds=perf_counter() - started,
     )
 
 
@@ -52,6 +49,7 @@ def judge_check(config: AuditConfig, check: PolicyCheck, tables: Tables) -> dict
     level = 1 - config.bias.confidence
     found = [judged(check, number, level=level, signed=signed) for number in numbers]
     deciding = worst(found)
+    chance = chance_of(config, check, entry, tables) if isinstance(entry, Disparity) else None
     number = deciding.number
     flags = [_flag(entry, one.number, config.bias.confidence) for one in found]
     flagged = [flag["flag"] for flag in flags if flag is not None]
@@ -68,8 +66,9 @@ def judge_check(config: AuditConfig, check: PolicyCheck, tables: Tables) -> dict
         "verdict": deciding.verdict,
         **_facts(number),
         "sentence": sentence(
-            check, entry, base, deciding, found, confidence=config.bias.confidence
+            check, entry, base, deciding, found, confidence=config.bias.confidence, chance=chance
         ),
+        "no_disparity": None if chance is None else {"expected": chance.expected, "p95": chance.p95},
         "flag": any(flagged) if flagged else None,
         "four_fifths": flags[found.index(deciding)],
         "groups": [
@@ -85,7 +84,7 @@ def _facts(number: Number) -> dict[str, Any]:
         "ci_high": number.high, "numerator": number.numerator, "denominator": number.denominator, "n": number.n,
         "reference": number.reference, "reference_numerator": number.reference_numerator,
         "reference_denominator": number.reference_denominator, "p_value": number.p_value,
-        "p_adjusted": number.p_adjusted, "test": number.test,
+        "p_adjusted": number.p_adjusted, "p_family": number.p_family, "test": number.test,
     }  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +33,6 @@ def predict(config: AuditConfig, workspace: Workspace, watch: Watch) -> Done:
         ConfigError, DataRefused: decisions that cannot be made, or recorded ones that are no class.
         StorageError, Stopped, DeadlinePassed: as the workspace and the watch say.
     """
-    started = time.monotonic()
     subject = open_subject(config)
     scores = _scores(subject, watch)
     audited = scores[:, subject.predictor.audited]
@@ -53,7 +51,6 @@ def predict(config: AuditConfig, workspace: Workspace, watch: Watch) -> Done:
         tables=(table,),
         limitations=subject.limitations,
         facts=_facts(subject, scores, truth, decided),
-        seconds=time.monotonic() - started,
     )
 
 
@@ -127,6 +124,8 @@ def _facts(subject: Subject, scores: np.ndarray, truth: pa.Array, decided: pa.Ar
         "rows": len(scores),
         "outputs": list(outputs),
         "classes": list(subject.classes),
+        "favorable": [subject.classes[index] for index in subject.favorable],
+        "positive": [subject.classes[index] for index in subject.positive],
         "labelled": len(truth) - truth.null_count,
         "mean_score": {name: float(mean) for name, mean in zip(outputs, scores.mean(axis=0), strict=True)},
         "decided": dict(Counter(text for text in decided.to_pylist() if text is not None).most_common(50)),

@@ -44,7 +44,7 @@ def state_reasons(config: AuditConfig, workspace: Workspace, watch: Watch) -> Do
         StorageError, Stopped, DeadlinePassed.
     """
     subject = open_subject(config)
-    unfit = _unfit(config, subject)
+    unfit = _unfit(subject)
     if unfit:
         return NotApplicable(STAGE, "unfit", unfit)
     problem = problem_of(subject)
@@ -53,7 +53,7 @@ def state_reasons(config: AuditConfig, workspace: Workspace, watch: Watch) -> Do
     adverse = positions[~decided.favorable[positions]]
     background, compared = _background(subject, problem.background, decided)
     names = [feature.name for feature in subject.features]
-    toward = 1.0 if subject.classes[-1] in config.favorable else -1.0
+    toward = 1.0 if _upward(subject) else -1.0
     values = toward * contributions(subject, problem, subject.rows[adverse], background, COALITIONS, watch)
     table = _table(subject, adverse, names, values)
     protected = _protected(config, names, values)
@@ -94,14 +94,20 @@ def code_of(feature: str) -> str:
     return "R-" + "".join(c if c.isalnum() else "-" for c in feature.upper())
 
 
-def _unfit(config: AuditConfig, subject: Subject) -> str | None:
+def _upward(subject: Subject) -> bool:
+    """Whether a higher score of the last audited output, which is that of the last class, is the better one."""
+    return len(subject.classes) - 1 in subject.favorable
+
+
+def _unfit(subject: Subject) -> str | None:
     if subject.modality != "table":
         return "reasons are stated in features of a table; the model takes images"
-    if config.model.task != "binary":
-        return f"reasons are stated for binary decisions; the task is {config.model.task}"
-    if not config.favorable:
+    task = subject.config.model.task
+    if task != "binary":
+        return f"reasons are stated for binary decisions; the task is {task}"
+    if not subject.favorable:
         return "data.target.favorable names no favourable outcome, so no decision is adverse"
-    if set(subject.classes) <= set(config.favorable):
+    if len(set(subject.favorable)) == len(subject.classes):
         return "every outcome is favourable, so no decision is adverse"
     return None
 
@@ -110,7 +116,8 @@ def _decided(subject: Subject, workspace: Workspace) -> _Decided:
     table = workspace.read_table("predictions", ["output", "score", "decision"])
     output = subject.predictor.outputs[subject.predictor.audited][-1]
     own = table.filter(pc.equal(table["output"], output))
-    favorable = np.isin(own["decision"].to_numpy(zero_copy_only=False), list(subject.config.favorable))
+    names = [subject.classes[index] for index in subject.favorable]
+    favorable = np.isin(own["decision"].to_numpy(zero_copy_only=False), names)
     return _Decided(favorable, own["score"].to_numpy())
 
 
@@ -119,8 +126,8 @@ def _background(subject: Subject, otherwise: np.ndarray, decided: _Decided) -> t
     approved = np.flatnonzero(decided.favorable)
     if not len(approved):
         return otherwise, "the audit's background rows, since no row was decided in favour"
-    up = subject.classes[-1] in subject.config.favorable
-    nearest = approved[np.argsort(decided.score[approved] if up else -decided.score[approved], kind="stable")]
+    score = decided.score[approved] if _upward(subject) else -decided.score[approved]
+    nearest = approved[np.argsort(score, kind="stable")]
     return subject.rows[np.sort(nearest[:BACKGROUND])], "the rows decided in favour that lie nearest the cut-off"
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tasks.report.document import Callout, Content, Document, code, line, name, num, said
+from collections.abc import Callable
+
+from tasks.contracts import Failed
+from tasks.errors import StorageError, one_line
+from tasks.report.document import Callout, Content, Document, Paragraph, Section, code, line, name, num, said
 from tasks.report.numbers import NOT_GIVEN, count, moment
 from tasks.report.reading import Reading, upper_first
 from tasks.report.sections import SECTIONS
@@ -24,9 +28,34 @@ def document_of(reading: Reading) -> Document:
         headline=headline(reading),
         facts=_facts(reading),
         banners=tuple(_banners(reading)),
-        sections=tuple(make(reading) for make in SECTIONS),
+        sections=tuple(_section(reading, make) for make in SECTIONS),
         closing=line(DISCLAIMER),
     )
+
+
+def unmade_sections(reading: Reading) -> list[Failed]:
+    """The sections that cannot be made of this run, by trying: one odd value must not cost the whole report.
+
+    Raises:
+        StorageError: a table is not what its stage wrote.
+    """
+    failed = []
+    for make in SECTIONS:
+        try:
+            make(reading)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a section stumbles over
+            failed.append(Failed(f"report/{make.__name__}", "unexpected", one_line(f"{type(error).__name__}: {error}")))
+    return failed
+
+
+def _section(reading: Reading, make: Callable[[Reading], Section]) -> Section:
+    failed = reading.record.result(f"report/{make.__name__}")
+    if isinstance(failed, Failed):
+        title = make.__name__.replace("_", " ").capitalize()
+        return Section(make.__name__, title, (Paragraph((said(f"This section could not be made: {failed.reason}"),)),))
+    return make(reading)
 
 
 def _facts(reading: Reading) -> tuple[tuple[str, Content], ...]:

@@ -19,8 +19,9 @@ from tasks.report.text import clean
 #: text: our own words · name: a name or value from data, config or model · said: a sentence that another stage made,
 #: which may hold such names · number · code: digests, paths, ids ·
 #: status: a verdict, with its tone · link: to an anchor of this document or a file of the run ·
-#: aside: what qualifies the value before it in a cell: counts, interval, reason
-Kind = Literal["text", "strong", "name", "said", "number", "code", "status", "link", "muted", "aside"]
+#: aside: what qualifies the value before it in a cell: counts, interval, reason ·
+#: again: what the row above already says; only read aloud
+Kind = Literal["text", "strong", "name", "said", "number", "code", "status", "link", "muted", "aside", "again"]
 Tone = Literal["good", "bad", "unsure", "plain"]
 
 #: verdicts of audits, checks, controls and stages → how they are said, and their tone

@@ -161,6 +161,8 @@ def _span(span: Span) -> str:
         case "link":
             target = span.href if span.href.startswith("#") else quote(span.href)
             return f"[{_inner(span.text)}]({target})"
+        case "again":
+            return " "
         case "name" | "said":
             return isolated(_inner(span.text))
         case _:

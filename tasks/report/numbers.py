@@ -40,6 +40,25 @@ def number(value: Any, *, beside: float | None = None) -> str:
     return text
 
 
+def settled(value: Any, error: Any = None, *, share: bool = False) -> str:
+    """A number without the digits that its standard error makes meaningless.
+
+    Args:
+        value: None and NaN become "undefined".
+        error: of the value; None keeps three decimals.
+        share: the unit is a probability, in which less than half a thousandth is 0.000.
+    """
+    if not _is_finite(value):
+        return number(value)
+    decimals = 3
+    if _is_finite(error) and error > 0:
+        decimals = min(max(math.ceil(-math.log10(error)), 0), 3)
+    if share or decimals < 3:
+        text = f"{abs(value):,.{decimals}f}"
+        return MINUS + text if value < 0 and float(text.replace(",", "")) else text
+    return number(value)
+
+
 def _rounded(value: float, digits: int) -> str:
     """`digits` decimals below one, digits + 1 significant ones above; small numbers keep two significant digits."""
     size = abs(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -132,6 +133,17 @@ class Reading:
         return [] if table is None else table.to_pylist()
 
     @cached_property
+    def decided(self) -> dict[str, int]:
+        """Class → how many rows are decided for it."""
+        table = self.table("predictions", columns=["row_id", "decision"])
+        if table is None:
+            return {}
+        import pyarrow.compute as pc
+
+        counted = pc.value_counts(table.group_by("row_id").aggregate([("decision", "min")]).column("decision_min"))
+        return {c["values"]: c["counts"] for c in counted.to_pylist() if c["values"] is not None}
+
+    @cached_property
     def importance(self) -> list[Row]:
         return self.rows("importance")
 
@@ -145,6 +157,16 @@ class Reading:
     def attributes(self) -> tuple[str, ...]:
         """Sensitive attributes and crossings by their names in the tables, as declared."""
         return tuple(CROSSING.join(keys) for keys in self.config.data.attributes)
+
+    @cached_property
+    def favorable(self) -> tuple[str, ...]:
+        """The favourable outcomes as the classes name them; as the config does, where no prediction was made."""
+        return tuple(self.record.fact("predict", "favorable", self.config.favorable))
+
+    @cached_property
+    def positive(self) -> tuple[str, ...]:
+        """The positive outcomes, likewise."""
+        return tuple(self.record.fact("predict", "positive", self.config.positive))
 
     @property
     def checks(self) -> list[Mapping[str, Any]]:
@@ -200,12 +222,29 @@ class Reading:
         """A stage's name in a sentence."""
         if stage.startswith("explain/"):
             return f"explaining with {self.technique(stage.removeprefix('explain/'))}"
+        if stage.startswith("report/"):
+            return f"making the report's {stage.removeprefix('report/').replace('_', ' ')}"
         return STAGE_TITLES.get(stage, stage.replace("_", " "))
 
     def technique(self, name: str) -> str:
         """What a technique is called: as it says itself, else as it is known."""
         known = TECHNIQUE_TITLES.get(name, name.replace("_", " "))
         return str(self.record.fact(f"explain/{name}", "title", known))
+
+    def with_titles(self, finding: Finding) -> str:
+        """A finding's sentence; one about two techniques calls them as the report does, not by their ids."""
+        if finding.code != "techniques_disagree":
+            return finding.text
+        start = re.match(r"(\w+) and (\w+)(?= disagree)", finding.text)
+        if start is None:
+            return finding.text
+        first, second = start.groups()
+        rest = finding.text[start.end() :]
+        for id in (first, second):
+            rest = re.sub(
+                rf"(\(rank [\d.]+ by |, [\d.]+ by ){id}(?=[,)])", lambda m, t=id: m[1] + self.technique(t), rest
+            )
+        return f"{self.technique(first)} and {self.technique(second)}{rest}"
 
     @property
     def rows_audited(self) -> int | None:

@@ -105,7 +105,7 @@ def _labelled(table: pa.Table, label: str) -> np.ndarray:
 
 def _shown_output(reading: Reading, outputs: list[str]) -> str:
     """The favourable output where the model has it, else the last."""
-    return next((o for o in outputs if o in reading.config.favorable), outputs[-1])
+    return next((o for o in outputs if o in reading.favorable), outputs[-1])
 
 
 def _histogram(values: np.ndarray, span: tuple[float, float] | None) -> tuple[tuple[float, ...], tuple[int, ...]]:

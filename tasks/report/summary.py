@@ -109,8 +109,8 @@ def _subject(reading: Reading) -> dict[str, Any]:
         "features": fact("features"),
         "classes": None if config.model.classes is None else [str(c) for c in config.model.classes],
         "target": config.data.target.column,
-        "favorable": list(config.favorable),
-        "positive": list(config.positive),
+        "favorable": list(reading.favorable),
+        "positive": list(reading.positive),
         "decision": config.bias.decision.model_dump(mode="json"),
         "attributes": list(reading.attributes),
     }

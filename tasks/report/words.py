@@ -94,6 +94,19 @@ METRICS: dict[str, Metric] = {
     "attribution_gap": Metric("attribution gap", "Gap between groups in a feature's mean attribution.", 0),
 }
 
+#: comparisons that are the same number by several names, over all groups of an attribute
+FAMILIES = (
+    ("impact_ratio", "demographic_parity_ratio", "disparate_impact"),
+    ("demographic_parity_difference", "predicted_rate_difference"),
+    ("equal_opportunity_difference", "recall_difference"),
+)
+
+
+def family(metric: str) -> str:
+    """The first name of the comparisons that a metric is the same as over all groups; its own where there are none."""
+    return next((names[0] for names in FAMILIES if metric in names), metric)
+
+
 #: other words of the report → what they mean
 TERMS: dict[str, str] = {
     "attribution": "One feature's contribution to one output for one row.",
@@ -139,6 +152,9 @@ MEASURES = {
     "jensen_shannon": "Jensen–Shannon divergence",
     "total_variation": "total variation distance",
     "spearman": "Spearman correlation",
+    "importance_spearman": "Spearman correlation",
+    "importance_kendall": "Kendall correlation",
+    "importance_feature_agreement": "feature agreement",
     "kendall": "Kendall correlation",
     "ssim": "structural similarity",
     "local_r2": "local R²",

@@ -58,7 +58,9 @@ def seconds(work: Callable[[], Any], repeats: int = 1) -> float:
 
 def bare_rate(model: Any) -> float:
     """Rows per second of nothing but the compiled model, at its best."""
-    import tensorflow as tf
+    from tasks.load import tensorflow
+
+    tf = tensorflow()
 
     best = 0.0
     for batch in (4096, 8192, 16384, 32768, 65536):

@@ -104,7 +104,9 @@ def first(problem: Problem, rows: int, outputs: int | None = None) -> Problem:
 
 def forward(problem: Problem) -> float:
     """Seconds a row of the bare compiled model, at the best of several batches."""
-    import tensorflow as tf
+    from tasks.load import tensorflow
+
+    tf = tensorflow()
 
     best = np.inf
     model = problem.predictor.keras_model
@@ -185,7 +187,9 @@ def bench_lime(problem: Problem, floor: float) -> None:
 
 
 def main() -> None:
-    import tensorflow as tf
+    from tasks.load import tensorflow
+
+    tf = tensorflow()
 
     tf.get_logger().setLevel("ERROR")  # shap.GradientExplainer compiles anew for each class, and TensorFlow says so
     print(f"Image techniques, {len(os.sched_getaffinity(0))} cores. Overhead: time over that of equal forward passes.")

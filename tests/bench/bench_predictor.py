@@ -19,8 +19,7 @@ import numpy as np
 import yaml
 
 from configs.schema import AuditConfig
-from tasks.load import Subject, open_subject
-from tasks.load.backend import tensorflow
+from tasks.load import Subject, open_subject, tensorflow
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = 131_072
@@ -36,7 +35,6 @@ def main() -> None:
     matrix = np.concatenate([subject.predictor.encode(part).numpy() for part in np.array_split(rows, 16)])
     candidates = bare(subject, matrix) | {
         "bare, from numpy": (from_numpy(subject, matrix), ROWS),
-        "predictor, encoded rows": (lambda: subject.predictor.on_inputs(matrix), ROWS),
         "predictor, raw coded rows": (lambda: subject.predictor(rows), ROWS),
         "predictor, margin": (lambda: subject.predictor(rows, "margin"), ROWS),
         "model.predict, its defaults": (

@@ -18,6 +18,7 @@ import yaml
 from tasks.contracts import TABLES, schema_of
 from tasks.errors import AuditError, ConfigError, ModelError, Stopped, StorageError
 from tasks.watch import Watch
+from tests.tasks.load.web import site
 
 
 def _tables(folder: Path) -> dict[str, pa.Table]:
@@ -333,6 +334,37 @@ def test_a_deadline_makes_the_audit_incomplete(audit):
     assert outcome.exit_code == 4
     assert any("deadline" in sentence for sentence in outcome.missing)
     assert (Path(outcome.folder) / "manifest.json").is_file()
+
+
+def test_data_that_changes_during_the_run_makes_the_audit_incomplete(audit, subject, tmp_path):
+    path = tmp_path / "changed.parquet"
+
+    def report(task: str, done: int, total: int | None) -> None:
+        if task == "predict every row" and total and done >= total:
+            pq.write_table(subject.data.slice(50), path)
+
+    outcome = audit(data=subject.data, watch=Watch(report=report))
+    assert outcome.exit_code == 4
+    assert any("changed.parquet" in sentence for sentence in outcome.missing), outcome.missing
+
+
+def test_data_that_cannot_be_reached_at_first_are_asked_for_again(audit, subject):
+    import io
+
+    import pyarrow.csv
+
+    with site() as web:
+        content = io.BytesIO()
+        pyarrow.csv.write_csv(subject.data, content)
+        web.content, web.status = content.getvalue(), 503
+
+        def report(task: str, done: int, total: int | None) -> None:
+            if task == "load data" and web.asked:
+                web.status = 200  # the second try finds the server well
+
+        outcome = audit({"data.path": web.address}, watch=Watch(report=report))
+    assert outcome.verdict == "not_satisfied"
+    assert json.loads((Path(outcome.folder) / "summary.json").read_text())["data"][0]["rows"] == 200
 
 
 # Stopped: exit 130, nothing left

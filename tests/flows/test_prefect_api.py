@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -103,27 +104,42 @@ def test_an_api_that_is_there_needs_no_waiting():
     api.wait()
 
 
-def test_an_api_that_starts_is_waited_for():
-    started: list[int] = []
-    api = Api(lambda: started.append(1))
-    api.wait()
-    assert started == [1]
-
-
-@pytest.mark.parametrize("error", [RuntimeError("port\n\x1b[31mtaken"), SystemExit(3), KeyboardInterrupt()])
-def test_an_api_that_does_not_start_is_told_to_whoever_waits(error):
-    def start() -> None:
-        raise error
-
-    api = Api(start)
-    for _ in range(2):
-        with pytest.raises(Incomplete, match="Prefect's server did not start") as raised:
-            api.wait()
+@pytest.mark.parametrize("said", ["Traceback\nOSError: port \x1b[31mtaken", ""])
+def test_a_server_that_ends_is_told_with_its_last_words(tmp_path, said):
+    with (tmp_path / "said").open("w+") as stream:
+        stream.write(said)
+        stream.flush()
+        with subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"], text=True) as process:
+            api = Api(process, "http://127.0.0.1:9/api", stream)
+            with pytest.raises(Incomplete, match="Prefect's server ended with code 3") as raised:
+                api.wait()
     assert raised.value.exit_code == 4
     assert raised.value.code == "prefect_server"
-    assert raised.value.__cause__ is error
     assert "PREFECT_API_URL" in str(raised.value)
     assert str(raised.value).isprintable()
+    assert ("OSError" in str(raised.value)) == bool(said)
+
+
+def test_a_server_ends_when_its_parent_was_killed(tmp_path):
+    """The parent starts the server process and is killed; the server notices and ends."""
+    code = (
+        "import os, subprocess, sys, time\n"
+        "server = subprocess.Popen([sys.executable, '-m', 'flows.prefect_server', '0', str(os.getpid())])\n"
+        "print(server.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    environment = {**os.environ, "PREFECT_HOME": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as parent:
+        assert parent.stdout is not None
+        server = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 60  # a bound on a hang
+    while Path(f"/proc/{server}").exists() and time.monotonic() < deadline:
+        if "Z" in Path(f"/proc/{server}/stat").read_text().rpartition(")")[2].split()[:1]:
+            break
+        time.sleep(0.1)
+    else:
+        assert not Path(f"/proc/{server}").exists()
 
 
 def test_a_configured_api_is_taken_and_nothing_is_started(tmp_path):

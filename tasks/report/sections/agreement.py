@@ -28,6 +28,13 @@ from tasks.report.words import measure_label
 
 #: measures shown first
 _FIRST = ("spearman", "feature_agreement", "sign_agreement", "ssim")
+#: measures of whole importances, not of single rows, begin so
+_OF_IMPORTANCE = "importance_"
+_UNDECIDED = (
+    "The agreement of an output is over all explained pictures, those included that are decided for another class."
+    " Where nothing in a picture speaks for a class, its maps hold little but noise: agreement is low by nature. The"
+    " classes that are decided most often come first."
+)
 _MEASURES = 5  # columns of measures; the others are in the table
 
 
@@ -41,32 +48,54 @@ def agreement(reading: Reading) -> Section:
         "An explanation that other techniques contradict is weaker evidence. Values near 1 mean agreement, near 0"
         " chance."
     )
+    whole = [r for r in rows if r["measure"].startswith(_OF_IMPORTANCE)]
+    rows = [r for r in rows if not r["measure"].startswith(_OF_IMPORTANCE)]
+    blocks: list[Block] = [Paragraph(line(text))]
+    if reading.tables("saliency"):
+        blocks.append(Paragraph(line(_UNDECIDED)))
+    told = [f for f in reading.findings if f.code == "techniques_disagree"]
+    if told:
+        blocks.append(Bullets(tuple((said(reading.with_titles(f)),) for f in told[:TOP])))
+    if rows:
+        blocks.append(_table(reading, "agreement-table", "Agreement between techniques", rows))
+    if whole:
+        blocks.append(_table(reading, "agreement-importance", "Agreement between importances", whole))
+    return Section("agreement", title, tuple(blocks))
+
+
+def _table(reading: Reading, id: str, caption: str, rows: Sequence[Row]) -> Table:
+    """A row a pair of techniques and output, a column a measure; pairs without any of the columns are left out."""
     asked = dict.fromkeys((r["measure"], r["k"]) for r in rows)
     measures = sorted(asked, key=lambda m: _FIRST.index(m[0]) if m[0] in _FIRST else len(_FIRST))
+    columned = measures[:_MEASURES]
     found = {(r["technique_a"], r["technique_b"], r["output"], r["measure"], r["k"]): r for r in rows}
-    pairs = list(dict.fromkeys((r["technique_a"], r["technique_b"], r["output"]) for r in rows))
-    shown, more = top(pairs)
+    pairs = dict.fromkeys((r["technique_a"], r["technique_b"], r["output"]) for r in rows)
+    often = reading.decided
+    # Steady: the pairs keep their order, within a pair the outputs that are most often decided for come first.
+    places = {pair: place for place, pair in enumerate(dict.fromkeys(p[:2] for p in pairs))}
+    ordered = sorted(
+        (p for p in pairs if any((*p, *m) in found for m in columned)),
+        key=lambda p: (places[p[:2]], -often.get(p[2], 0)) if len(often) > 2 else (places[p[:2]], 0),
+    )
+    shown, more = top(ordered)
     columns = (
         Column("Techniques", weight=1.4),
         Column("Output"),
-        *(Column(measure_label(m) + (f", top {k}" if k is not None else "")) for m, k in measures[:_MEASURES]),
+        *(Column(measure_label(m) + (f", top {k}" if k is not None else "")) for m, k in columned),
     )
     cells = tuple(
         (
             line(f"{reading.technique(a)} and {reading.technique(b)}"),
-            (name(output),) if output is not None else dash(),
-            *(_value(found.get((a, b, output, m, k))) for m, k in measures[:_MEASURES]),
+            (name(output),) if output is not None else line("all"),
+            *(_value(found.get((a, b, output, m, k))) for m, k in columned),
         )
         for a, b, output in shown
     )
     hidden = [*left_out(more, "comparisons")]
     if len(measures) > _MEASURES:
         others = ", ".join(dict.fromkeys(measure_label(m) for m, _ in measures[_MEASURES:]))
-        hidden += line(f" Also in the table: {others}.")
-    table = Table("agreement-table", "Agreement between techniques", columns, cells, tuple(hidden), ("agreement",))
-    told = [f for f in reading.findings if f.code == "techniques_disagree"]
-    bullets: list[Block] = [Bullets(tuple((said(f.text),) for f in told[:TOP]))] if told else []
-    return Section("agreement", title, (Paragraph(line(text)), *bullets, table))
+        hidden += line(f"{' ' if hidden else ''}Also in the table: {others}.")
+    return Table(id, caption, columns, cells, tuple(hidden), ("agreement",))
 
 
 def _value(row: Row | None) -> Content:

@@ -118,10 +118,10 @@ def _data(reading: Reading) -> tuple[Block, ...]:
     else:
         pairs.append(("Reference data", line("none was given: background rows come from the audited data")))
     pairs.append(("Target", (name(config.data.target.column),)))
-    if config.favorable:
-        pairs.append(("Favourable outcome", listed(config.favorable)))
-    if config.positive and config.positive != config.favorable:
-        pairs.append(("Positive outcome", listed(config.positive)))
+    if reading.favorable:
+        pairs.append(("Favourable outcome", listed(reading.favorable)))
+    if reading.positive and reading.positive != reading.favorable:
+        pairs.append(("Positive outcome", listed(reading.positive)))
     pairs.append(("Decision", line(_decision(reading))))
     if config.data.weight:
         pairs.append(("Weights", (name(config.data.weight),)))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from tasks.contracts import Finding
 from tasks.report.document import Block, Content, FindingNote, Paragraph, Section, line, link, said
 from tasks.report.reading import Reading
+from tasks.report.sections.shared import CHECKS, plural
+from tasks.report.words import family
 
 _SHOWN = 60
 _TITLES = {"critical": "Critical", "warning": "Warnings", "info": "Notes"}
@@ -17,13 +20,21 @@ def findings(reading: Reading) -> Section:
     sections = []
     left = _SHOWN
     for severity, title in _TITLES.items():
-        chosen = [f for f in found if f.severity == severity]
+        every = [f for f in found if f.severity == severity]
+        chosen = [f for f in every if not _told(reading, f)]
         shown = chosen[: max(left, 0)]
         left -= len(shown)
-        blocks: list[Block] = [
+        blocks: list[Block] = []
+        if len(chosen) < len(every):
+            more = plural(len(every) - len(chosen), "finding says", "findings say")
+            told = (
+                f"{more} what the policy checks say and {'is' if len(every) - len(chosen) == 1 else 'are'} not repeated"
+            )
+            blocks.append(Paragraph(line(f"{told} here: ", link("the policy checks", "#policy-checks"), ".")))
+        blocks += [
             FindingNote(
                 severity=f.severity,
-                content=(said(f.text),),
+                content=(said(reading.with_titles(f)),),
                 code=f.code,
                 stage=reading.stage_title(f.stage or ""),
                 evidence=_evidence(reading, f.evidence),
@@ -36,6 +47,22 @@ def findings(reading: Reading) -> Section:
         if blocks:
             sections.append(Section(f"findings-{severity}", title, tuple(blocks)))
     return Section("findings", "Findings", sections=tuple(sections))
+
+
+def _told(reading: Reading, finding: Finding) -> bool:
+    """Whether the summary already says it of a policy check: the check's own sentence, or what it judged."""
+    for check in reading.checks[:CHECKS]:
+        if not check.get("sentence"):
+            continue
+        if finding.stage == "policy" and finding.text == check["sentence"]:
+            return True
+        metric = finding.code.removeprefix("disparity_")
+        if metric == finding.code or check.get("verdict") != "not_satisfied":
+            continue
+        about = finding.text.startswith(f"By {check.get('attribute')}, ")
+        if about and family(metric) == family(str(check.get("metric"))):
+            return True
+    return False
 
 
 def _evidence(reading: Reading, table: str | None) -> Content:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from tasks.report.document import (
@@ -12,7 +12,9 @@ from tasks.report.document import (
     Figure,
     Paragraph,
     Section,
+    Span,
     Table,
+    aside,
     line,
     name,
     num,
@@ -21,20 +23,21 @@ from tasks.report.document import (
 )
 from tasks.report.figures import Bars, Forest, Mark
 from tasks.report.figures.charts import MarkTone
-from tasks.report.numbers import count, interval, limit, number, p_value
+from tasks.report.numbers import count, limit, number, p_value
 from tasks.report.reading import Reading, Row
 from tasks.report.sections.shared import (
-    TOP,
     bounds,
     breaches,
     checks_on,
     dash,
     left_out,
     top,
+    unsure,
     value_cell,
     value_text,
+    why_no_interval,
 )
-from tasks.report.words import method_label, metric_label, metric_null
+from tasks.report.words import family, method_label, metric_label, metric_null
 
 #: what is drawn and put into the table of groups, as far as it was measured
 SHOWN = (
@@ -46,6 +49,7 @@ COMPARED = (
     "impact_ratio", "equal_opportunity_difference", "accuracy_difference", "predictive_parity_difference",
 )  # fmt: skip
 _PANELS = 6
+_LINES = 10  # groups, and comparisons, of an attribute; the others are in the Parquet table
 
 
 def groups(reading: Reading) -> Section:
@@ -71,7 +75,7 @@ def _attribute(reading: Reading, attribute: str, number: int) -> Section:
     outputs = sorted({r["output"] for r in rows if r["output"] is not None})
     note: list[Block] = []
     if not whole and outputs:
-        chosen = next((o for o in outputs if o in reading.config.favorable), outputs[0])
+        chosen = next((o for o in outputs if o in reading.favorable), outputs[0])
         whole = [r for r in rows if r["output"] == chosen]
         note = [Paragraph(line("Shown for the output ", name(chosen), "; the others are in the table."))]
     disparities = [r for r in reading.disparities if r["attribute"] == attribute]
@@ -104,16 +108,25 @@ def _reference(reading: Reading, attribute: str) -> list[Block]:
 
 
 def _chosen(reading: Reading, attribute: str, rows: Sequence[Row]) -> tuple[list[str], int]:
-    """The groups shown: all, or the largest and whichever a policy check was decided by; in the table's order."""
+    """The groups shown, in the table's order: all, or the reference, those that decide or breach a policy check, those
+    with the smallest adjusted p, and the largest."""
     every = list(dict.fromkeys(r["group"] for r in rows))
-    if len(every) <= TOP:
+    if len(every) <= _LINES:
         return every, 0
     sizes: dict[str, float] = {}
     for row in rows:
         sizes[row["group"]] = max(sizes.get(row["group"], 0), row["n"] or 0)
     named = [c["group"] for c in reading.checks if c.get("attribute") == attribute and c.get("group") in sizes]
+    compared = [r for r in reading.disparities if r["attribute"] == attribute and r["group"] in sizes]
+    held = [r["reference"] for r in compared if r["reference"] in sizes][:1]
+    beyond = [
+        r["group"]
+        for r in compared
+        if any(breaches(r["value"], c) for c in checks_on(reading.checks, attribute, r["metric"]))
+    ]
+    certain = sorted((r for r in compared if r["p_adjusted"] is not None), key=lambda r: r["p_adjusted"])
     largest = sorted(every, key=lambda g: -sizes[g])
-    kept = set(list(dict.fromkeys([*named, *largest]))[:TOP])
+    kept = set(list(dict.fromkeys([*held, *named, *beyond, *(r["group"] for r in certain), *largest]))[:_LINES])
     return [g for g in every if g in kept], len(every) - len(kept)
 
 
@@ -142,7 +155,10 @@ def _figure(
         else line("Whiskers are intervals; hollow bars have too few rows to be judged.")
     )
     if more:
-        note += line(f" The {len(shown)} largest groups are shown; {more} more are in the table.")
+        note += line(
+            f" {len(shown)} groups are shown: the reference, those beyond the policy’s limits, then those with the smallest"
+            f" adjusted p; {more} more are in the table named as source."
+        )
     return Figure(f"{id}-figure", f"Groups of {attribute}", tuple(panels), note, ("group_metrics",))
 
 
@@ -219,10 +235,10 @@ def _comparisons(reading: Reading, attribute: str, id: str, rows: Sequence[Row],
             "Whiskers are intervals; the solid line is no difference, the dashed one the policy. Diamonds breach it."
         )
         blocks.append(Figure(f"{id}-forest", f"Comparisons of {attribute}", tuple(panels), note, ("disparities",)))
-        blocks.append(_comparison_table(id, attribute, single, metrics, shown))
+        blocks.append(_comparison_table(reading, id, attribute, single, metrics, shown))
     whole = [r for r in rows if r["group"] is None]
     if whole:
-        blocks.append(_aggregate_table(reading, attribute, id, whole))
+        blocks.append(_aggregate_table(reading, attribute, id, whole, len({r["group"] for r in single})))
     return blocks
 
 
@@ -247,10 +263,15 @@ def _forest(reading: Reading, attribute: str, metric: str, rows: Sequence[Row], 
 
 
 def _comparison_table(
-    id: str, attribute: str, rows: Sequence[Row], metrics: Sequence[str], shown: Sequence[str]
+    reading: Reading, id: str, attribute: str, rows: Sequence[Row], metrics: Sequence[str], shown: Sequence[str]
 ) -> Table:
     chosen = [r for m in metrics for r in rows if r["metric"] == m and r["group"] in shown]
-    kept, _ = top(chosen, 2 * TOP)
+    broken = [any(breaches(r["value"], c) for c in checks_on(reading.checks, attribute, r["metric"])) for r in chosen]
+    ranks = sorted(
+        range(len(chosen)),
+        key=lambda i: (not broken[i], chosen[i]["p_adjusted"] if chosen[i]["p_adjusted"] is not None else 2.0),
+    )
+    kept = [chosen[i] for i in sorted(ranks[:_LINES])]
     references = {r["reference"] for r in kept}
     # One reference for all is said once, and leaves the width to the numbers.
     same = references.pop() if len(references) == 1 else None
@@ -265,32 +286,62 @@ def _comparison_table(
         Column("Test"),
     )
     left = len(rows) - len(kept)
-    note = line("p adjusted: Holm, within the attribute. ") + left_out(left, "comparisons")
+    note = line("p adjusted: Holm, within the attribute. ")
+    if len(chosen) > len(kept):
+        note += line("Shown are those beyond the policy’s limits, then those with the smallest adjusted p. ")
+    note += left_out(left, "comparisons")
     return Table(
         f"{id}-comparisons",
         f"Comparisons of {attribute}, against {same}" if same else f"Comparisons with a reference group of {attribute}",
         columns,
-        tuple(_compared(r, named=not same) for r in kept),
+        tuple(
+            _compared(r, named=not same, again=n > 0 and kept[n - 1]["metric"] == r["metric"])
+            for n, r in enumerate(kept)
+        ),
         note,
         ("disparities",),
     )
 
 
-def _compared(row: Row, *, named: bool) -> tuple[Content, ...]:
+def _compared(row: Row, *, named: bool, again: bool) -> tuple[Content, ...]:
     reference: Content = (name(row["reference"]),) if row["reference"] is not None else dash()
     return (
-        line(metric_label(row["metric"])),
+        (Span(metric_label(row["metric"]), "again"),) if again else line(metric_label(row["metric"])),
         (name(row["group"]),) if row["group"] is not None else dash(),
         *((reference,) if named else ()),
         _value(row),
-        (num(interval(row["ci_low"], row["ci_high"])),) if (row["status"] or "ok") == "ok" else dash(),
+        why_no_interval(row),
         (num(p_value(row["p_value"])),),
         (num(p_value(row["p_adjusted"])),),
         line(method_label(row["test"])),
     )
 
 
-def _aggregate_table(reading: Reading, attribute: str, id: str, rows: Sequence[Row]) -> Table:
+def _by_family(rows: Sequence[Row], named: Collection[str]) -> list[list[Row]]:
+    """Rows that are one number by several names together; a name that the policy uses keeps a line of its own."""
+    lines: list[list[Row]] = []
+    facts = ("output", "status", "value", "ci_low", "ci_high")
+    for row in rows:
+        same = (
+            None
+            if row["metric"] in named
+            else next(
+                (
+                    one
+                    for one in lines
+                    if family(one[0]["metric"]) == family(row["metric"]) and all(one[0][f] == row[f] for f in facts)
+                ),
+                None,
+            )
+        )
+        if same is None:
+            lines.append([row])
+        else:
+            same.append(row)
+    return lines
+
+
+def _aggregate_table(reading: Reading, attribute: str, id: str, rows: Sequence[Row], pairs: int) -> Table:
     columns = (
         Column("Over all groups", weight=1.8),
         Column("Value", "right"),
@@ -302,22 +353,32 @@ def _aggregate_table(reading: Reading, attribute: str, id: str, rows: Sequence[R
     named = {c["metric"] for c in reading.checks if c.get("attribute") == attribute}
     plain = [r for r in rows if r["output"] is None] or list(rows)
     ordered = sorted(plain, key=lambda r: r["metric"] not in named)
-    kept, _ = top(ordered)
+    lines = _by_family(ordered, named)
+    kept, _ = top(lines)
     cells = []
-    for row in kept:
+    for row, *others in kept:
         checks = checks_on(reading.checks, attribute, row["metric"])
         judged = tuple(status(str(c["verdict"])) for c in checks)
+        also = (aside(f"also called {', '.join(metric_label(o['metric']) for o in others)}"),) if others else ()
         cells.append(
             (
-                line(metric_label(row["metric"])),
+                (*line(metric_label(row["metric"])), *also),
                 _value(row, checks[0] if checks else None),
-                (num(interval(row["ci_low"], row["ci_high"])),) if (row["status"] or "ok") == "ok" else dash(),
+                why_no_interval(row),
                 judged or dash(),
                 (num(p_value(row["p_value"])),),
                 line(method_label(row["test"])),
             )
         )
-    note = left_out(len(rows) - len(kept), "aggregates")
+    shown = sum(len(same) for same in kept)
+    note: Content = ()
+    if pairs > 1:
+        note = line(
+            "These are the widest gaps between any two groups. Their intervals come from resampling the rows of all"
+            " groups, of which another pair may then be the widest; the interval of a comparison above is of the pair"
+            " named there, so the two differ. "
+        )
+    note += left_out(len(rows) - shown, "aggregates")
     return Table(
         f"{id}-aggregates",
         f"The largest differences between groups of {attribute}",
@@ -330,6 +391,6 @@ def _aggregate_table(reading: Reading, attribute: str, id: str, rows: Sequence[R
 
 def _value(row: Row, check: Mapping[str, Any] | None = None) -> Content:
     if (row["status"] or "ok") != "ok":
-        return (status(row["status"]),)
+        return unsure(row)
     beside = bounds(check)[0] if check else None
     return (num(number(row["value"], beside=beside)),)

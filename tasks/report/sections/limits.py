@@ -15,10 +15,22 @@ OWN_LIMITS = (
 )
 
 
+#: how the sentences of two stages about a missing reference are known: they say the same
+_NO_REFERENCE = ("data.reference", "drawn from the audited data")
+
+
+def _once(reading: Reading) -> list[str]:
+    """The sentences of the stages; of those about a missing reference the fullest."""
+    told = [sentence for _, sentence in reading.limitations]
+    same = [sentence for sentence in told if all(words in sentence for words in _NO_REFERENCE)]
+    fullest = max(same, key=len, default="")
+    return [sentence for sentence in told if sentence not in same or sentence == fullest]
+
+
 def limits(reading: Reading) -> Section:
     blocks: list[Block] = []
     if reading.limitations:
-        blocks.append(Bullets(tuple((said(sentence),) for _, sentence in reading.limitations)))
+        blocks.append(Bullets(tuple((said(sentence),) for sentence in _once(reading))))
     else:
         blocks.append(Paragraph(line("No stage stated a limitation of its own.")))
     later = unevaluated(reading.config)

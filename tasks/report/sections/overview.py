@@ -24,7 +24,17 @@ from tasks.report.document import (
 )
 from tasks.report.numbers import interval, limit, number, percent
 from tasks.report.reading import Reading, Row
-from tasks.report.sections.shared import check_name, dash, left_out, limit_text, nearest_bound, plural, severities, top
+from tasks.report.sections.shared import (
+    CHECKS,
+    check_name,
+    dash,
+    left_out,
+    limit_text,
+    nearest_bound,
+    plural,
+    severities,
+    top,
+)
 
 #: verdict of the audit → its sentence, where no numbers are needed
 HEADLINES = {
@@ -84,7 +94,7 @@ def _policy(reading: Reading) -> list[Block]:
         )
         why = f"The policy was declared, but not judged. {reading.why_absent('policy')}"
         return [Paragraph((said(why),), lead=True), Table("policy-checks", "Policy checks", columns, rows)]
-    shown, more = top(checks, 40)
+    shown, more = top(checks, CHECKS)
     rows = tuple(
         (
             check_name(c),

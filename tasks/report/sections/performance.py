@@ -20,7 +20,7 @@ from tasks.report.figures import Calibration, Histogram, Strip
 from tasks.report.numbers import count, fraction, interval, limit, number
 from tasks.report.reading import Reading, Row
 from tasks.report.scores import Scores, scores_of
-from tasks.report.sections.shared import checks_on, dash, left_out, limit_text, nearest_bound, top
+from tasks.report.sections.shared import checks_on, dash, left_out, limit_text, nearest_bound, top, unsure
 from tasks.report.words import method_label, metric_label
 
 _CLASSES = 12  # a matrix of more classes is read by nobody
@@ -63,7 +63,7 @@ def _metrics(reading: Reading, rows: list[Row]) -> Table:
         cells.append(
             (
                 line(metric_label(row["metric"])),
-                (num(number(row["value"], beside=beside)),) if state == "ok" else (status(state), *reason),
+                (num(number(row["value"], beside=beside)),) if state == "ok" else (*unsure(row), *reason),
                 (num(interval(row["ci_low"], row["ci_high"])),),
                 (num(fraction(row["numerator"], row["denominator"])),),
                 line(method_label(row["method"])),
@@ -91,7 +91,7 @@ def _by_output(reading: Reading, rows: list[Row]) -> list[Block]:
             elif (row["status"] or "ok") == "ok":
                 values.append((num(number(row["value"])),))
             else:
-                values.append((status(row["status"]),))
+                values.append(unsure(row))
         cells.append(((name(output),), *values))
     columns = (Column("Output", weight=1.3), *(Column(metric_label(m), "right") for m in metrics))
     table = Table(

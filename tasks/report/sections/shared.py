@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -11,6 +12,8 @@ from tasks.report.words import metric_label
 
 #: rows of a table or marks of a chart before the rest is left to the Parquet table
 TOP = 20
+#: policy checks listed and told in the summary
+CHECKS = 40
 T = TypeVar("T")
 _SEVERITIES = {"critical": ("critical", "critical"), "warning": ("warning", "warnings"), "info": ("note", "notes")}
 
@@ -34,11 +37,24 @@ def value_cell(row: Mapping[str, Any], *, beside: float | None = None, counts: b
     if state == "ok":
         if row.get("ci_low") is not None or row.get("ci_high") is not None:
             facts.append(interval(row.get("ci_low"), row.get("ci_high")))
-        shown: Span = num(number(row.get("value"), beside=beside))
-    else:
-        shown = status(state)
-        facts += [str(row["reason"])] if row.get("reason") else []
-    return (shown, *(aside(f) for f in facts if f != "–"))
+        shown = num(number(row.get("value"), beside=beside))
+        return (shown, *(aside(f) for f in facts if f != "–"))
+    facts += [str(row["reason"])] if row.get("reason") else []
+    return (*unsure(row), *(aside(f) for f in facts if f != "–"))
+
+
+def unsure(row: Mapping[str, Any]) -> Content:
+    """`0.133, insufficient data`: a value that is not to be judged stands muted before the word for why."""
+    value = row.get("value")
+    known = isinstance(value, (int, float)) and not math.isnan(value)
+    return (*((muted(f"{number(value)}, "),) if known else ()), status(row.get("status") or "undefined"))
+
+
+def why_no_interval(row: Mapping[str, Any]) -> Content:
+    """The interval, or the reason for which a value has none that could be judged."""
+    if (row.get("status") or "ok") == "ok":
+        return (num(interval(row.get("ci_low"), row.get("ci_high"))),)
+    return (muted(str(row["reason"])),) if row.get("reason") else dash()
 
 
 def value_text(row: Mapping[str, Any], *, beside: float | None = None) -> str:

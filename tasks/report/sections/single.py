@@ -19,7 +19,7 @@ from tasks.report.document import (
     num,
 )
 from tasks.report.figures import Mark, Waterfall
-from tasks.report.numbers import number
+from tasks.report.numbers import settled
 from tasks.report.reading import Reading, Row
 from tasks.report.sections.shared import dash
 
@@ -135,7 +135,7 @@ def _sentence(reading: Reading, label: str, output: str, row: Row, decided: Row 
         ": the output for ",
         name(output),
         " is ",
-        num(number(row["prediction"])),
+        num(settled(row["prediction"], share=_shares(reading))),
     ]
     if decided is not None and decided["decision"] is not None:
         parts += ["; decided as ", name(decided["decision"])]
@@ -154,32 +154,42 @@ def _shown_value(reading: Reading, row: Row) -> str:
 def _waterfall(reading: Reading, table: str, rows: Sequence[Row]) -> Waterfall:
     base = rows[0]["base_value"] or 0.0
     prediction = rows[0]["prediction"]
-    steps = [_step(f"{r['feature']} = {_shown_value(reading, r)}", r["attribution"] or 0.0) for r in rows[:_STEPS]]
+    share = _shares(reading)
+    steps = [
+        _step(f"{r['feature']} = {_shown_value(reading, r)}", r["attribution"] or 0.0, r["std_error"], share=share)
+        for r in rows[:_STEPS]
+    ]
     if len(rows) > _STEPS:
         rest = sum(r["attribution"] or 0.0 for r in rows[_STEPS:])
-        steps.append(_step(f"{len(rows) - _STEPS} other features", rest))
+        steps.append(_step(f"{len(rows) - _STEPS} other features", rest, share=share))
     reached = base + sum(r["attribution"] or 0.0 for r in rows)
     if prediction is not None and abs(prediction - reached) > 1e-3 * max(1.0, abs(prediction)):
-        steps.append(_step("not explained", prediction - reached))
+        steps.append(_step("not explained", prediction - reached, share=share))
     end = reached if prediction is None else prediction
     title = reading.technique(table.partition("/")[2])
     told = "; ".join(f"{s.label}: {s.text}" for s in steps)
     return Waterfall(
         title,
-        Mark("base value", number(base), base),
+        Mark("base value", settled(base, share=share), base),
         tuple(steps),
-        Mark("model’s output", number(end), end),
-        f"From the base value {number(base)} to the output {number(end)}. {told}.",
+        Mark("model’s output", settled(end, share=share), end),
+        f"From the base value {settled(base, share=share)} to the output {settled(end, share=share)}. {told}.",
     )
 
 
-def _step(label: str, value: float) -> Mark:
-    return Mark(label, signed(value), value)
+def _shares(reading: Reading) -> bool:
+    """Whether outputs and attributions are probabilities, or at least on a scale where a thousandth is nothing."""
+    return reading.config.model.task != "regression"
 
 
-def signed(value: float) -> str:
-    """With its sign, so that direction does not hang on the arrow alone."""
-    return f"+{number(value)}" if value > 0 else number(value)
+def _step(label: str, value: float, error: float | None = None, *, share: bool) -> Mark:
+    return Mark(label, signed(value, error, share=share), value)
+
+
+def signed(value: float, error: float | None = None, *, share: bool = False) -> str:
+    """With its sign, so that direction does not hang on the arrow alone; nought has none."""
+    text = settled(value, error, share=share)
+    return f"+{text}" if value > 0 and text.strip("0.,") else text
 
 
 def _table(reading: Reading, id: str, caption: str, first: Sequence[Row], lines: dict[str, list[Row]]) -> Table:
@@ -195,7 +205,7 @@ def _table(reading: Reading, id: str, caption: str, first: Sequence[Row], lines:
         (
             (name(r["feature"]),),
             (muted(REDACTED),) if _shown_value(reading, r) == REDACTED else (name(_shown_value(reading, r)),),
-            *(_cell(by_feature[t].get(r["feature"])) for t in present),
+            *(_cell(by_feature[t].get(r["feature"]), share=_shares(reading)) for t in present),
         )
         for r in shown
     )
@@ -207,8 +217,9 @@ def _table(reading: Reading, id: str, caption: str, first: Sequence[Row], lines:
     return Table(id, f"Attributions: {caption}", columns, cells, note, tuple(present))
 
 
-def _cell(row: Row | None) -> Content:
+def _cell(row: Row | None, *, share: bool) -> Content:
     if row is None or row["attribution"] is None:
         return dash()
-    shown = num(signed(row["attribution"]))
-    return (shown,) if row["std_error"] is None else (shown, muted(f" ± {number(row['std_error'])}"))
+    shown = num(signed(row["attribution"], row["std_error"], share=share))
+    error = "" if row["std_error"] is None else settled(row["std_error"], row["std_error"], share=share)
+    return (shown, muted(f" ± {error}")) if error.strip("0.,") else (shown,)

@@ -12,7 +12,7 @@ import pytest
 
 from configs.schema import AuditConfig
 from flows.request import load_config
-from tasks.agreement import compare_techniques
+from tasks.agreement import compare_techniques, explanations
 from tasks.agreement.explanations import read_attributions
 from tasks.contracts import TABLES, Done, NotApplicable
 from tasks.errors import Stopped
@@ -189,6 +189,40 @@ def test_a_table_in_any_order_is_read(
     explain(workspace, subject, "cut", positions, occlusion, order=np.arange(occlusion.size - 1))
     with pytest.raises(ValueError, match="every feature"):
         read_attributions(workspace, "cut")
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_of_many_rows_some_are_read_evenly(
+    subject: Subject,
+    positions: np.ndarray,
+    occlusion: np.ndarray,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    shuffled: bool,
+) -> None:
+    monkeypatch.setattr(explanations, "MOST_ROWS", 50)
+    monkeypatch.setattr(explanations, "BATCH", 100)  # no whole number of rows
+    lines = np.random.default_rng(0).permutation(occlusion.size) if shuffled else np.arange(occlusion.size)
+    explain(workspace, subject, "a", positions, occlusion, order=lines)
+    (found,) = read_attributions(workspace, "a")
+    d = occlusion.shape[1]
+    heads = positions[lines[lines % d == lines[0] % d] // d]  # rows in the order of their first feature's lines
+    assert set(found.row_id.to_pylist()) == set(heads[::3].tolist())  # 120 rows, no more than 50: every third
+    rows = np.searchsorted(positions, found.row_id.to_numpy())
+    assert np.array_equal(found.at(np.arange(40), tuple(f.name for f in subject.features)), occlusion[rows])
+
+
+def test_a_rare_output_keeps_all_its_rows(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explanations, "MOST_ROWS", 10)
+    output = np.where(np.arange(50) % 7 == 3, "rare", "common")  # 7 rows, 43 rows
+    table = {"row_id": np.repeat(np.arange(50), 2), "output": np.repeat(output, 2), "feature": ["f", "g"] * 50}
+    workspace.write_table("attributions/a", pa.table({**table, "attribution": np.arange(100.0)}))
+    found = {one.output: one for one in read_attributions(workspace, "a")}
+    assert found["rare"].row_id.to_pylist() == np.flatnonzero(output == "rare").tolist()
+    assert found["common"].row_id.to_pylist() == np.flatnonzero(output == "common")[::5].tolist()
+    for one in found.values():
+        first = 2.0 * one.row_id.to_numpy()
+        assert np.array_equal(one.values, np.column_stack([first, first + 1]))
 
 
 def test_a_pair_without_a_common_row_has_no_value(

@@ -107,6 +107,11 @@ def test_without_sign(interval: tuple[float, float], folded: tuple[float, float]
     assert without_sign(*interval) == folded
 
 
+@pytest.mark.parametrize("interval", [(0.1, np.nan), (np.nan, 0.1), (np.nan, np.nan)])
+def test_without_sign_of_an_open_interval_is_none(interval: tuple[float, float]) -> None:
+    assert np.isnan(without_sign(*interval)).all()
+
+
 @pytest.mark.parametrize(
     ("interval", "folded"), [((0.5, 0.9), (0.5, 0.9)), ((0.5, 1.25), (0.5, 1)), ((0.9, 1.25), (0.8, 1))]
 )

@@ -230,7 +230,7 @@ def test_equal_weights_are_no_weights() -> None:
     found, codes = random_rows(6)
     weighted = evidence(found.label, found.decision, found.scores, weight=np.full(len(codes), 2.5))
     for metric in METRICS.values():
-        if "binary" in metric.tasks:
+        if "binary" in metric.tasks and not metric.unweighted:
             one, other = (metric.measure(view(e, codes, 4)) for e in (found, weighted))
             for field in ("value", "low", "high", "std_error"):
                 assert getattr(one, field) == pytest.approx(getattr(other, field), nan_ok=True), metric.name

@@ -13,8 +13,9 @@ from tasks.bias.registry import DERIVED, applicable_disparities, applicable_metr
 from tasks.errors import ConfigError
 
 #: METRICS.md: what there is of it so far
-PER_GROUP = """selection_rate count prevalence accuracy balanced_accuracy true_positive_rate false_positive_rate
-true_negative_rate false_negative_rate precision negative_predictive_value false_discovery_rate false_omission_rate f1
+PER_GROUP = """selection_rate scoring_rate count prevalence accuracy balanced_accuracy true_positive_rate
+false_positive_rate true_negative_rate false_negative_rate precision negative_predictive_value false_discovery_rate
+false_omission_rate f1
 mean_score roc_auc log_loss brier_score mean_prediction mean_absolute_error root_mean_squared_error mean_error r2"""
 BETWEEN = """demographic_parity_difference demographic_parity_ratio selection_rate_difference predicted_rate_difference
 disparate_impact equalized_odds_difference equalized_odds_ratio equal_opportunity_difference equal_opportunity_ratio
@@ -67,6 +68,7 @@ def test_every_entry_says_what_it_is() -> None:
 def test_what_may_be_negative_has_no_ratio() -> None:
     assert find("mean_error_ratio") is None
     assert find("r2_ratio") is None
+    assert find("scoring_impact_ratio") is not None
     assert find("roc_auc_ratio") is not None
 
 
@@ -125,7 +127,8 @@ def test_derived_comparisons_are_made_where_the_policy_names_them() -> None:
 def test_a_regression_without_a_rule_has_no_rates() -> None:
     names = {metric.name for metric in applicable_metrics(config("regression"))}
     assert names == {
-        "count", "mean_prediction", "mean_error", "mean_absolute_error", "root_mean_squared_error", "r2",
+        "count", "scoring_rate", "mean_prediction", "mean_error", "mean_absolute_error", "root_mean_squared_error",
+        "r2",
     }  # fmt: skip
 
 

@@ -170,3 +170,29 @@ def test_one_row_has_a_mean_and_no_interval() -> None:
     assert measured.value[0] == 1.0
     assert np.isnan(measured.low[0])
     assert np.isnan(measured.high[0])
+
+
+#: the median of all seven is .45; in a two lie strictly above it, in b one
+SCORES, CODES = [0.9, 0.5, 0.4, 0.1, 0.8, 0.45, 0.45], np.array([0, 0, 0, 0, 1, 1, 1])
+
+
+@pytest.mark.parametrize("task", ["binary", "regression"])
+def test_scoring_rate_by_hand(task: str) -> None:
+    truth = np.zeros(7) if task == "regression" else None
+    view = _view(SCORES, [0, 1, 0, 1, 0, 1, 0], task=task, truth=truth, codes=CODES)
+    found = METRICS["scoring_rate"].measure(view)
+    assert (found.numerator.tolist(), found.denominator.tolist()) == ([2, 1], [4, 3])
+    assert found.value == pytest.approx([1 / 2, 1 / 3])
+    assert (found.low < found.value).all()
+    assert (found.value < found.high).all()
+
+
+def test_scoring_rate_is_of_the_favourable_outcome() -> None:
+    view = _view(SCORES, [0, 1, 0, 1, 0, 1, 0], positive=(0,), codes=CODES)  # scores of `yes`, `no` is favourable
+    assert METRICS["scoring_rate"].measure(view).numerator.tolist() == [2, 0]
+
+
+def test_scoring_rate_counts_people() -> None:
+    weighted = METRICS["scoring_rate"].measure(_view(SCORES, [0, 1] * 3 + [0], codes=CODES, weight=np.ones(7)))
+    assert not weighted.defined.any()
+    assert "people" in weighted.undefined

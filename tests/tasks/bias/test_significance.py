@@ -58,9 +58,20 @@ def test_p_of_pooled_z() -> None:
 
 def test_large_counts_take_pooled_z() -> None:
     assert two_proportions(30, 100, 40, 100)[1] == "fisher"
-    p, test = two_proportions(3 * LARGE, 10 * LARGE, 4 * LARGE, 10 * LARGE)
+    x1, x2, n = 3 * LARGE, 3 * LARGE + 900, 10 * LARGE
+    p, test = two_proportions(x1, n, x2, n)
     assert test == "pooled_z"
-    assert p == pytest.approx(stats.chi2_contingency([[3000, 7000], [4000, 6000]], correction=False).pvalue)
+    assert p == pytest.approx(stats.chi2_contingency([[x1, n - x1], [x2, n - x2]], correction=False).pvalue)
+
+
+@pytest.mark.parametrize("gap", [550, 620, 750])
+def test_no_verdict_hangs_on_where_fisher_ends(gap: int) -> None:
+    half = 2 * LARGE
+    more, less = LARGE + gap // 2, LARGE - gap // 2
+    p, test = two_proportions(more, half, less, half)
+    assert test == "pooled_z"
+    assert 0.01 < p < 0.1
+    assert fisher(more, half, less, half) == pytest.approx(p, rel=0.01)
 
 
 @pytest.mark.parametrize("table", [(0, 0, 3, 5), (0, 4, 0, 5), (4, 4, 5, 5)])

@@ -297,3 +297,20 @@ def test_without_sensitive_attributes_there_is_performance(audit) -> None:
     assert found.done.limitations == (
         "No positive outcome is declared (data.target.positive): yes is taken as positive.",
     )
+
+
+def test_scoring_rates_and_their_impact_ratio(audit) -> None:
+    """The rule's example by sex: 92 men, 50 above the median; 76 women, 34."""
+    above = [True] * 50 + [False] * 42 + [True] * 34 + [False] * 42
+    columns = {"sex": ["Male"] * 92 + ["Female"] * 76, "w": [1.0] * 168}
+    rows = {"label": ["yes"] * 168, "decision": ["no"] * 168, "score": np.where(above, 0.4, 0.2)}
+    sex = {"sex": {"column": "sex"}}
+    policy = [{"metric": "scoring_impact_ratio", "attribute": "sex", "min": 0.8}]
+    found = audit(columns, **rows, sensitive=sex, policy=policy)
+    men = found.metric("scoring_rate", "sex", "Male")
+    assert (men["numerator"], men["denominator"], men["method"]) == (50, 92, "wilson")
+    assert found.gap("scoring_impact_ratio", "sex", "Female")["value"] == pytest.approx(34 * 92 / (76 * 50))
+    weighted = audit(columns, **rows, sensitive=sex, data={"weight": "w"})
+    assert "scoring_rate" not in {row["metric"] for row in weighted.table("group_metrics")}
+    lacking = [part for part in weighted.done.facts["not_applicable"] if "scoring_rate" in part["metrics"]]
+    assert lacking[0]["reason"] == "counts people, and data.weight is declared"

@@ -14,8 +14,9 @@ import pytest
 from flows.request import load_config
 from tasks.contracts import TABLES, Done, NotApplicable
 from tasks.drift import drift_table, feature_drift, measure_drift, score_drift
-from tasks.load import Feature
+from tasks.load import Feature, open_subject
 from tasks.persist import Workspace
+from tasks.predict import predict
 from tasks.watch import Watch
 
 NAN = float("nan")
@@ -23,7 +24,9 @@ NAN = float("nan")
 
 def drift(folder: Path, *settings: str) -> tuple[Done, dict[tuple[str, str, str], dict[str, Any]]]:
     workspace = Workspace(folder, "20261122T000000Z-00000000")
-    done = measure_drift(load_config("configs/adult_income.yaml", settings), workspace, Watch())
+    config = load_config("configs/adult_income.yaml", settings)
+    predict(config, workspace, Watch())
+    done = measure_drift(config, workspace, Watch())
     assert isinstance(done, Done)
     table = workspace.read_table("drift")
     assert table.schema.remove_metadata().equals(TABLES["drift"])
@@ -88,6 +91,24 @@ def test_without_a_reference_it_does_not_apply(tmp_path: Path) -> None:
     result = measure_drift(config, Workspace(tmp_path, "x"), Watch())
     assert isinstance(result, NotApplicable)
     assert "data.reference" in result.reason
+
+
+def test_scores_are_those_of_the_predictions(tmp_path: Path) -> None:
+    """In whatever order the table has its outputs."""
+    config = load_config("configs/adult_income.yaml", [])
+    workspace = Workspace(tmp_path, "x")
+    low = {"row_id": range(200), "output": [">50K", "other"] * 100, "score": [0.001, 0.9] * 100}
+    workspace.write_table("predictions", pa.table(low))
+    done = measure_drift(config, workspace, Watch())
+    assert isinstance(done, Done)
+    assert done.facts["drifted_outputs"] == [">50K"]
+    row = next(
+        r
+        for r in workspace.read_table("drift").to_pylist()
+        if (r["kind"], r["measure"]) == ("prediction", "kolmogorov_smirnov")
+    )
+    reference = open_subject(config).predictor(open_subject(config).reference)[:, 0]
+    assert row["value"] == pytest.approx((reference > 0.001).mean())
 
 
 def values(found: list[Any]) -> dict[str, tuple[float, str]]:

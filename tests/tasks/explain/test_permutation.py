@@ -12,7 +12,7 @@ import pytest
 
 from tasks.errors import Incomplete, OutputError, Stopped
 from tasks.explain.base import Importance, Problem
-from tasks.explain.permutation import SCORES, PermutationSettings, decided, prepare, score_falls, unfit
+from tasks.explain.permutation import SCORES, PermutationSettings, decided, misfit, prepare, score_falls
 from tasks.watch import Watch
 
 
@@ -242,19 +242,48 @@ def test_a_regression_of_one_target_has_no_r2(regression: Problem) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "score", "reason"),
+    ("task", "score", "reason"),
     [
         ("binary", "r2", "not one of a binary model"),
         ("regression", "accuracy", "not one of a regression model"),
-        ("several", "roc_auc", "for binary models"),
+        ("multiclass", "roc_auc", "for binary models"),
         ("binary", "auto", None),
         ("regression", "auto", None),
-        ("several", "log_loss", None),
+        ("multiclass", "log_loss", None),
     ],
 )
-def test_fit(name: str, score: str, reason: str | None, request: pytest.FixtureRequest) -> None:
-    found = unfit(request.getfixturevalue(name), PermutationSettings(score=score))
+def test_fit(task: Any, score: Any, reason: str | None) -> None:
+    found = misfit(task, PermutationSettings(score=score))
     assert found is None if reason is None else reason in str(found)
+
+
+@pytest.mark.parametrize(
+    ("decided_by", "score", "taken", "said"),
+    [
+        ("score", "auto", "accuracy", None),
+        ("rank", "auto", "log_loss", "of the log loss, not of accuracy: the audit decides by rank"),
+        ("record", "auto", "log_loss", "of the log loss, not of accuracy: the audit's decisions are recorded"),
+        ("rank", "log_loss", "log_loss", None),
+        ("rank", "accuracy", "accuracy", "of the accuracy of decisions by the threshold 0.5, which are not taken"),
+        ("record", "balanced_accuracy", "balanced_accuracy", "of the balanced accuracy of decisions by the threshold"),
+    ],
+)
+def test_decisions_that_are_not_made_row_by_row_are_not_scored_unsaid(
+    binary: Problem, decided_by: Any, score: str, taken: str, said: str | None
+) -> None:
+    found = importance(replace(binary, decided_by=decided_by), repeats=2, score=score)
+    assert found.facts["score"] == taken
+    np.testing.assert_array_equal(found.values, importance(binary, repeats=2, score=taken).values)
+    if said is None:
+        assert found.limitations == ()
+    else:
+        (sentence,) = found.limitations
+        assert said in sentence
+
+
+def test_a_regression_has_its_r2_whatever_decides(regression: Problem) -> None:
+    found = importance(replace(regression, decided_by="record"), repeats=2)
+    assert (found.facts["score"], found.limitations) == ("r2", ())
 
 
 def test_a_stop_is_heard(binary: Problem) -> None:

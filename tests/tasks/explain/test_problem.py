@@ -14,7 +14,7 @@ import pytest
 from configs.schema import AuditConfig
 from tasks.errors import ConfigError
 from tasks.explain.base import Problem
-from tasks.explain.problem import image_size, outputs_chosen, problem_of, sampled_positions
+from tasks.explain.problem import outputs_chosen, problem_of, sampled_positions
 from tasks.load import open_subject
 
 
@@ -120,9 +120,18 @@ def test_each_rows_predicted_class(audit_of_three: dict[str, Any], monkeypatch: 
     assert problem.explained.shape == (25, 1)
 
 
-@pytest.mark.parametrize(("decision", "threshold"), [({}, 0.5), ({"threshold": 0.2}, 0.2), ({"top_k": 3}, 0.5)])
-def test_threshold(audit_files: dict[str, Any], decision: dict[str, Any], threshold: float) -> None:
-    assert problem_from(audit_files, bias={"decision": decision}).threshold == threshold
+@pytest.mark.parametrize(
+    ("decision", "threshold", "decided_by"),
+    [
+        ({}, 0.5, "score"),
+        ({"threshold": 0.2}, 0.2, "score"),
+        ({"top_k": 3}, 0.5, "rank"),
+        ({"column": "ok"}, 0.5, "record"),
+    ],
+)
+def test_what_decides(audit_files: dict[str, Any], decision: dict[str, Any], threshold: float, decided_by: str) -> None:
+    problem = problem_from(audit_files, bias={"decision": decision})
+    assert (problem.threshold, problem.decided_by) == (threshold, decided_by)
 
 
 # ---------------------------------------------------------------- images
@@ -134,14 +143,6 @@ def png(width: int, height: int) -> bytes:
     sink = io.BytesIO()
     Image.new("L", (width, height), 128).save(sink, "PNG")
     return sink.getvalue()
-
-
-def test_image_sizes(tmp_path: Path) -> None:
-    content = png(7, 3)
-    (tmp_path / "a.png").write_bytes(content)
-    table = str(tmp_path / "table.parquet")
-    for value in (content, "a.png", {"bytes": content, "path": None}, {"bytes": None, "path": "a.png"}):
-        assert image_size(value, table) == (7, 3)
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,16 @@ def test_boxes_are_in_pixels_of_the_models_input(images: dict[str, Any]) -> None
     assert problem.boxes is not None
     np.testing.assert_allclose(problem.boxes[:2], [[4, 4, 8, 8], [1, 2, 3, 4]])
     assert np.isnan(problem.boxes[2]).all()
+
+
+def test_boxes_of_images_that_lie_beside_the_table(images: dict[str, Any], tmp_path: Path) -> None:
+    table = pq.read_table(images["data"]["path"])
+    for name, content in zip(("a.png", "b.png", "c.png"), table.column("image").to_pylist(), strict=True):
+        (tmp_path / name).write_bytes(content)
+    table = table.set_column(0, "image", pa.array(["a.png", "b.png", "c.png"]))
+    pq.write_table(table, tmp_path / "data.parquet")
+    boxes = problem_from(images, data={"path": str(tmp_path / "data.parquet")}).boxes
+    np.testing.assert_array_equal(boxes, problem_from(images).boxes)
 
 
 def test_no_boxes_without_all_four_numbers(images: dict[str, Any], tmp_path: Path) -> None:

@@ -97,6 +97,7 @@ def test_planned(techniques: dict[str, Any] | None, modality: Any, expected: lis
         ({"lime": {"discretize": "entropy"}}, "explain.techniques.lime.discretize: .*'quartile', 'decile' or 'none'"),
         ({"shap": {"coalitions": 3, "wrong": 1}}, "unknown key wrong"),  # an unknown key is said first
         ({"gradcam": {"layer": 3}}, "explain.techniques.gradcam.layer: .*string"),
+        ({"permutation": {"score": "r2"}}, "explain.techniques.permutation: the score r2 is not one of a binary model"),
     ],
 )
 def test_what_a_config_says_wrongly(techniques: dict[str, Any], message: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from tasks.errors import ConfigError, Incomplete, OutputError, Stopped
 from tasks.explain import masking
 from tasks.explain.base import Attribution, Problem
-from tasks.explain.masking import first_dense, masked_means
+from tasks.explain.masking import MaskedMeans, first_dense, masked_means
 from tasks.explain.shapley import ShapleySettings, budget_of, estimator_of, prepare, unfit
 from tasks.watch import Watch
 
@@ -455,3 +455,21 @@ def test_text_inputs_go_the_plain_way(table_problem: Callable[..., Problem]) -> 
     background = np.column_stack([GENERATOR.integers(0, 2, 6), GENERATOR.normal(size=6)])
     problem = table_problem(model, rows, background, arrangement=named, categories={0: 2})
     np.testing.assert_allclose(attributions(problem).values, enumerated(problem), atol=2e-6)
+
+
+@pytest.mark.parametrize(("shift", "told"), [(3e-4, "0.0003"), (np.nan, "inf")])
+def test_where_no_way_agrees_with_the_predictor_nothing_is_explained(
+    table_problem: Callable[..., Problem],
+    network: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    shift: float,
+    told: str,
+) -> None:
+    problem = table_problem(
+        network(4), GENERATOR.normal(size=(3, 4)), GENERATOR.normal(size=(5, 4)), kind="probability"
+    )
+    right = MaskedMeans.unjudged
+    monkeypatch.setattr(MaskedMeans, "unjudged", lambda means, rows: right(means, rows) + shift)
+    with pytest.raises(Incomplete, match=rf"up to {told}\d* apart.*shap\.kernel") as error:
+        attributions(problem)
+    assert (error.value.code, error.value.exit_code) == ("masking_disagrees", 4)

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.explain.coalitions import Coalitions, KernelRegression, draw_coalitions, fewest_coalitions
 from tasks.explain.smooth_regression import Smoothness, SmoothRegression, choose_smoothness
-from tasks.explain.steady import steady_algebra
+from tasks.steady import steady_algebra
 
 #: games with 2^D coalitions, from a generator
 Games = Callable[[np.random.Generator], np.ndarray]

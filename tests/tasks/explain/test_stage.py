@@ -225,7 +225,6 @@ def test_one_row(audit_files: dict[str, Any], tmp_path: Path) -> None:
     ("technique", "settings", "code", "reason"),
     [
         ("gradcam", {}, "modality", "Grad-CAM is for models that take images; this one takes a table"),
-        ("permutation", {"score": "r2"}, "unfit", "Permutation importance: the score r2 is not one of a binary model"),
     ],
 )
 def test_not_applicable(
@@ -235,6 +234,35 @@ def test_not_applicable(
     found = explain(technique, config, Workspace(tmp_path, "r"), Watch())
     assert found == NotApplicable(f"explain/{technique}", code, reason)
     assert not list(tmp_path.iterdir())
+
+
+def test_an_estimator_that_is_named_and_cannot_be_is_an_error(audit_files: dict[str, Any], tmp_path: Path) -> None:
+    import keras
+
+    own = open_subject(config_of(audit_files)).predictor
+    assert own.differentiable
+    inputs = keras.Input(own.keras_model.inputs[0].shape[1:], dtype="int32")
+    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(keras.ops.cast(inputs, "float32")))
+    place = tmp_path / "model" / "1"
+    place.mkdir(parents=True)
+    model.save(place / "model.keras")
+    original = Path(audit_files["model"]["path"]) / "1" / "preprocessor.skops"
+    (place / "preprocessor.skops").write_bytes(original.read_bytes())
+    files = {**audit_files, "model": {**audit_files["model"], "path": str(tmp_path / "model")}}
+    for estimator in ("shap.gradient", "shap.deep"):
+        config = config_of(files, explain={"techniques": {"shap": {"estimator": estimator}}})
+        with pytest.raises(ConfigError, match=rf"shap\.estimator: asked for, but {estimator} needs gradients"):
+            explain("shap", config, Workspace(tmp_path / "run", "r"), Watch())
+    assert not (tmp_path / "run").exists()
+
+
+def test_top_k_and_recorded_decisions_are_told(audit_files: dict[str, Any], tmp_path: Path) -> None:
+    for rule in ({"top_k": 20}, {"column": "ok"}):
+        config = config_of(audit_files, bias={"decision": rule})
+        done = explain("permutation", config, Workspace(tmp_path, "r"), Watch())
+        assert isinstance(done, Done)
+        assert done.facts["score"] == "log_loss"
+        assert any(next(iter(rule)) in sentence for sentence in done.limitations)
 
 
 def test_wrong_settings_and_names_are_told(audit_files: dict[str, Any], tmp_path: Path) -> None:

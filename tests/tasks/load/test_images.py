@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tasks.errors import DataRefused, ModelError
-from tasks.load import open_subject
+from tasks.load import image_size, open_subject
 from tasks.load.backend import tensorflow
 from tasks.load.images import images
 
@@ -161,3 +161,18 @@ def test_a_scale_that_the_card_contradicts_is_said(shop, with_seed):
     (shop.folder / "model/card.yaml").write_text("name: pictures\nscale: 0.00392156862745098\n")
     said = open_subject(config).model.limitations
     assert said == ("The model's card says that pixels are multiplied by 0.00392156862745098, the config says 0.5.",)
+
+
+def test_sizes_are_of_the_image_as_it_is(tmp_path):
+    content = encoded(np.zeros((3, 7), np.uint8))
+    (tmp_path / "a.png").write_bytes(content)
+    for value in (content, "a.png", {"bytes": content, "path": None}):
+        assert image_size(value, 0, str(tmp_path / "table.parquet"), "data.path") == (7, 3)
+
+
+@pytest.mark.parametrize("value", ["../outside.png", "/etc/hostname", b"GIF89a", None, {"path": "../outside.png"}])
+def test_sizes_of_what_may_not_be_read_are_refused(tmp_path, value):
+    (tmp_path / "outside.png").write_bytes(encoded(np.zeros((3, 7), np.uint8)))
+    (tmp_path / "in").mkdir()
+    with pytest.raises(DataRefused, match="row 4 "):
+        image_size(value, 4, str(tmp_path / "in" / "table.parquet"), "data.path")

@@ -81,6 +81,17 @@ def test_another_format_is_refused_with_what_to_do(shop, name, message):
     with pytest.raises(ModelError, match=message) as caught:
         open_model(shop.config(str(shop.folder / name), "nowhere.csv"))
     assert "model.save('model.keras')" in str(caught.value)
+    assert caught.value.available == (".keras",)
+
+
+def test_a_version_of_a_format_not_read_yet_is_not_passed_over(shop, folder):
+    (folder / "11").mkdir()
+    (folder / "11/model.h5").write_bytes(b"x")
+    config = shop.config(str(folder), "x.csv")
+    with pytest.raises(ModelError, match="legacy HDF5 is not read yet"):
+        open_model(config)
+    shutil.copy(folder / "1/model.keras", folder / "11/income.keras")
+    assert locate_model(config) == (folder / "11/income.keras", 11)
 
 
 def test_a_pinned_digest_must_match(shop, folder):

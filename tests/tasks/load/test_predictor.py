@@ -4,10 +4,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
-from tasks.errors import DeadlinePassed, ModelError, OutputError, Stopped
+from tasks.errors import DeadlinePassed, OutputError, Stopped
 from tasks.load import open_subject
 from tasks.load.arrangement import Pixels, identity
 from tasks.load.backend import tensorflow
@@ -50,9 +49,20 @@ def test_a_model_that_hands_its_input_through(make_network):
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.Identity()(inputs))
     found = predictor(model, "regression", batch=16)
-    matrix = np.tile(ROWS, (20, 1)).astype(np.float32)
     assert np.array_equal(found(ROWS), ROWS.astype(np.float32))
-    assert np.array_equal(found.on_inputs(matrix), matrix)  # whose batches TensorFlow may hand back as they are
+
+
+def test_a_model_of_images_that_hands_its_input_through():
+    """Nothing is cast on the way, so TensorFlow may hand back the very batch that it was given."""
+    tensorflow()
+    import keras
+
+    inputs = keras.Input((1, 1, 3))
+    model = keras.Model(inputs, keras.layers.Flatten()(inputs))
+    outputs = describe(model, "regression", (), "y", "model")
+    pixels = np.random.default_rng(0).integers(0, 256, (2000, 1, 1, 3)).astype(np.float32)
+    found = Predictor(model, outputs, Pixels(1.0), (1, 1, 3), batch=16)(pixels)
+    assert np.array_equal(found, pixels.reshape(2000, 3))
 
 
 def test_no_row_gives_no_outputs(make_network):
@@ -90,11 +100,6 @@ def test_read_only_rows_are_read_and_left_alone(make_network):
     rows.setflags(write=False)
     predictor(make_network(3))(rows)
     assert np.array_equal(rows, ROWS)
-
-
-def test_the_matrix_itself_can_be_given(make_network):
-    found = predictor(make_network(3))
-    assert np.array_equal(found.on_inputs(ROWS.astype(np.float32)), found(ROWS))
 
 
 def test_rows_of_another_width_are_a_defect(make_network):
@@ -250,22 +255,6 @@ def test_images_are_scaled_in_the_graph(with_seed):
     found = Predictor(model, outputs, Pixels(1 / 255), (8, 8, 3))(pixels)
     assert np.allclose(found, np.asarray(model(pixels / 255)), atol=1e-5)
     assert np.array_equal(Predictor(model, outputs, Pixels(1 / 255), (8, 8, 3))(pixels.astype(np.uint8)), found)
-
-
-def test_a_model_of_several_inputs_has_no_matrix(census_named):
-    with pytest.raises(ModelError, match="has several inputs, not one matrix"):
-        open_subject(census_named).predictor.on_inputs(ROWS)
-
-
-@pytest.fixture
-def census_named(shop, with_seed):
-    tensorflow()
-    import keras
-
-    a, b = keras.Input((1,), name="a"), keras.Input((1,), name="b")
-    model = with_seed(keras.Model([a, b], keras.layers.Dense(1, "sigmoid")(keras.layers.Concatenate()([a, b]))))
-    table = pa.table({"a": [1.0, 2.0], "b": [3, 4], "y": ["no", "yes"]})
-    return shop.config(shop.model(model), shop.table(table))
 
 
 def test_adult_rows_are_predicted_as_model_predict_does():

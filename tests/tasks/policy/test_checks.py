@@ -46,6 +46,12 @@ RULES = [
     ({"min": 0.8}, {"value": 0.1, "low": 0.05, "high": 0.2, "too_small": True}, "insufficient_data"),
     ({"min": 0.8}, {"value": 1.0, "too_small": True}, "insufficient_data"),
     ({"min": 0.8}, {"value": None, "status": "undefined"}, "insufficient_data"),
+    # of several groups, neither the interval nor a test of a pair named beforehand is enough
+    ({"min": 0.8}, {"value": 0.7, "low": 0.65, "high": 0.75, "compared": 3}, "insufficient_data"),
+    ({"min": 0.8}, {"value": 0.7, "low": 0.65, "high": 0.75, "compared": 3, "p_value": 0.06}, "insufficient_data"),
+    ({"min": 0.8}, {"value": 0.7, "p_value": 0.03, "p_family": 0.06, "compared": 3}, "insufficient_data"),
+    ({"min": 0.8}, {"value": 0.7, "p_value": 0.02, "p_family": 0.04, "compared": 3}, "not_satisfied"),
+    ({"max": 0.1}, {"value": 0.3, "low": 0.2, "high": 0.4, "p_value": 0.01, "compared": 3}, "not_satisfied"),
     # an aggregate that leaves a group out never passes, but can fail
     ({"max": 0.1}, {"value": 0.05, "left_out": ("x (12 rows)",)}, "insufficient_data"),
     ({"max": 0.1}, {"value": 0.2, "low": 0.15, "high": 0.3, "left_out": ("x (12 rows)",)}, "not_satisfied"),

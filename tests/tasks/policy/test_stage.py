@@ -229,9 +229,37 @@ def test_a_value_just_below_the_limit_is_printed_apart_from_it(audit) -> None:
 def test_a_test_that_correction_undoes_is_said_to_be_so(audit) -> None:
     selected = {"a": (60, 100), "b": (45, 100), "c": (58, 100), "d": (57, 100), "e": (59, 100)}
     (check,) = _rates(selected, audit, [{**IMPACT, "group": "b"}]).facts["checks"]
-    assert check["p_value"] < 0.05 <= check["p_adjusted"]
-    assert check["verdict"] == "not_satisfied"  # the declared rule looks at the test itself
-    assert "after correction for the number of tests" in check["sentence"]
+    assert check["p_value"] < 0.05 <= check["p_family"] <= check["p_adjusted"]
+    assert check["p_family"] == pytest.approx(4 * check["p_value"])
+    assert check["verdict"] == "insufficient_data"  # the best of five groups is always ahead of another
+    assert "; p = 0.189 after correction for 4 comparisons)" in check["sentence"]
+    two = {name: selected[name] for name in "ab"}
+    (check,) = _rates(two, audit, [{**IMPACT, "group": "b"}]).facts["checks"]
+    assert (check["verdict"], check["p_family"]) == ("not_satisfied", None)
+
+
+def test_a_group_too_small_to_be_judged_is_no_further_choice(audit) -> None:
+    selected = {"focal": (12, 40), "reference": (48, 80), "tiny": (5, 10)}
+    (check,) = _rates(selected, audit, [{**IMPACT, "group": "focal"}]).facts["checks"]
+    assert (check["verdict"], check["p_family"]) == ("not_satisfied", None)
+
+
+def test_the_widest_gap_without_a_disparity_is_said_beside_it(audit_cells) -> None:
+    cells = {name: (13 + k, 17 - k, 17 - k, 13 + k) for name, k in zip("abcde", (4, 0, -1, -2, -3), strict=True)}
+    policy = [
+        {"metric": "equalized_odds_difference", "attribute": "g", "max": 0.1},
+        {"metric": "equal_opportunity_difference", "attribute": "g", "max": 0.1},
+        {"metric": "equal_opportunity_difference", "attribute": "g", "group": "b", "max": 0.1},
+    ]
+    found = audit_cells(cells, least=30, policy=policy)
+    whole, worst, one = judge(found.config, found.workspace).facts["checks"]
+    for check in (whole, worst):
+        assert check["verdict"] == "insufficient_data"
+        assert check["no_disparity"] == found.done.facts["no_disparity"]["g"][check["metric"]]
+        assert 0.15 < check["no_disparity"]["expected"] < check["no_disparity"]["p95"] < 0.5
+    assert "With no disparity at all it would be at 0." in whole["sentence"]
+    assert "With no disparity at all the worst of 5 groups would be at 0." in worst["sentence"]
+    assert one["no_disparity"] is None
 
 
 def test_a_failed_aggregate_says_what_it_leaves_out(audit_cells) -> None:

@@ -153,3 +153,12 @@ def test_what_the_subject_cannot_promise_is_said(make_config, workspace):
     said = predict(config, workspace, Watch()).limitations
     assert any("model.classes is not set" in sentence for sentence in said)
     assert any("taken as a logit" in sentence for sentence in said)
+
+
+@pytest.mark.parametrize("favorable", [1, "1", 1.0, True])
+def test_outcomes_are_told_as_the_classes_name_them(make_config, workspace, favorable):
+    config = make_config({"x": [1.0, -1.0], "y": [1, 0]}, target={"favorable": favorable})
+    facts = predict(config, workspace, Watch()).facts
+    assert (facts["favorable"], facts["positive"]) == (["1"], ["1"])
+    config = make_config({"x": [1.0, -1.0], "y": [1, 0]}, target={"favorable": favorable, "positive": 0.0})
+    assert predict(config, workspace, Watch()).facts["positive"] == ["0"]

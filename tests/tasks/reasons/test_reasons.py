@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
+from configs.schema import AuditConfig
 from flows.request import load_config
 from tasks.contracts import Done, NotApplicable, schema_of
 from tasks.load import open_subject
@@ -103,3 +105,60 @@ def test_where_there_is_no_adverse_decision_reasons_do_not_apply(tmp_path, confi
     found = state_reasons(checked, begin(tmp_path, checked.name, new_run_id()), Watch())
     assert isinstance(found, NotApplicable)
     assert words in found.reason
+
+
+@pytest.fixture(scope="module")
+def numbered(tmp_path_factory):
+    """An audit whose target is 0 or 1, so that a config may write its class in several ways."""
+    import keras
+    import pyarrow.parquet as pq
+
+    folder = tmp_path_factory.mktemp("numbered")
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    columns = {name: rows[:, j] for j, name in enumerate("abc")}
+    pq.write_table(pa.table({**columns, "y": (rows[:, 0] > 0).astype(np.int64)}), folder / "data.parquet")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, activation="sigmoid")])
+    model.set_weights([np.array([[2.0], [-1.0], [0.5]], np.float32), np.array([0.1], np.float32)])
+    model.save(folder / "model.keras")
+
+    def run(favorable, number):
+        config = AuditConfig.model_validate(
+            {
+                "name": "numbered",
+                "model": {"path": str(folder / "model.keras"), "task": "binary"},
+                "data": {
+                    "path": str(folder / "data.parquet"),
+                    "features": ["a", "b", "c"],
+                    "target": {"column": "y", "favorable": favorable},
+                },
+                "explain": {"rows": "all", "background": 10},
+            }
+        )
+        workspace = begin(folder / number, config.name, new_run_id())
+        predict(config, workspace, Watch())
+        done = state_reasons(config, workspace, Watch())
+        assert isinstance(done, Done), done
+        return workspace.read_table("reason_codes"), done
+
+    return run
+
+
+def test_the_favourable_class_may_be_written_in_any_way(numbered):
+    expected, done = numbered(1, "plain")
+    assert 10 < done.facts["adverse"] < 50
+    assert done.facts["background"].startswith("the rows decided in favour")
+    for number, favorable in enumerate(["1", 1.0, True, [1.0]]):
+        table, again = numbered(favorable, str(number))
+        assert table.equals(expected)
+        assert again.facts == done.facts
+
+
+def test_the_other_class_has_the_other_reasons(numbered):
+    # The margin is 2a − b + c/2 + 0.1: with 0 favourable, a large `a` speaks against, with 1 a small one.
+    for favorable, sign in ((1.0, 1), (0.0, -1)):
+        table, _ = numbered(favorable, f"sign {sign}")
+        first = table.filter(pc.equal(table["rank"], 1))
+        values = np.random.default_rng(0).normal(size=(60, 3))[first["row_id"].to_numpy(), 0]
+        of_a = np.array([features == ["a"] for features in first["features"].to_pylist()])
+        assert of_a.sum() > 5
+        assert (sign * values[of_a] < 0.5).all()

@@ -5,13 +5,15 @@ from fractions import Fraction
 import pytest
 
 from tasks.bias import four_fifths
+from tasks.contracts import Done
 from tasks.errors import ConfigError
+from tasks.persist.store import Workspace
 from tasks.report import check_regulations
 from tasks.report.reading import Reading
 from tasks.report.regulations import LATER, REGULATIONS, judged
 from tasks.report.regulations.base import Categories, Category, Control, attestations, categories, is_unknown
 from tasks.report.regulations.eeoc_four_fifths import verdict_of
-from tests.tasks.report.report_builder import config_of
+from tests.tasks.report.report_builder import config_of, rate, record_of, table
 
 
 def held_against(focal: tuple[int, int], reference: tuple[int, int]) -> tuple[str, str]:
@@ -67,12 +69,51 @@ LL144 = {
 }  # fmt: skip
 
 
-def test_the_worked_example_of_local_law_144() -> None:
-    found = Categories("race", tuple(Category(g, n, s, False) for g, (n, s, _) in LL144.items()))
-    highest = found.highest()
-    assert highest.group == "White"
-    ratios = {c.group: f"{float(c.rate / highest.rate):.2f}".removeprefix("0") for c in found.known}
-    assert ratios == {g: ratio for g, (_, _, ratio) in LL144.items()}
+def _with_rates(run, metric: str, counts: dict[str, dict[str, tuple]]) -> Reading:
+    """The run with other counts of a rate: attribute → group → (n, counted, …)."""
+    rows = [r for r in run.reading.group_metrics if r["metric"] != metric]
+    for attribute, groups in counts.items():
+        rows += table("group_metrics", [
+            rate(metric, counted[1], counted[0], attribute=attribute, group=group) for group, counted in groups.items()
+        ]).to_pylist()  # fmt: skip
+    workspace = Workspace(run.workspace.folder.parent / f"with {metric}", "x")
+    ref = workspace.write_table("group_metrics", table("group_metrics", rows))
+    return Reading(run.reading.config, workspace, record_of([Done("bias", (ref,))], "satisfied"))
+
+
+def _ratios(reading: Reading, id: str) -> dict[str, str]:
+    pack = next(p for p in judged(reading) if p.id == "nyc_ll144")
+    block = next(b for b in pack.blocks if getattr(b, "id", None) == id)
+    return {row[0][0].text: row[4][0].text for row in block.rows}
+
+
+def test_the_worked_example_of_local_law_144(tabular) -> None:
+    reading = _with_rates(tabular, "selection_rate", {"race": LL144})
+    shown = _ratios(reading, "ll144-race")
+    # The report shows three digits, the rule two.
+    assert {g: float(r) for g, r in shown.items()} == {
+        g: pytest.approx(float(r), abs=0.0055) for g, (*_, r) in LL144.items()
+    }
+
+
+#: the scoring example of the rule
+LL144_SCORES = {
+    "sex": {"Male": (92, 50, "1.00"), "Female": (76, 34, ".82")},
+    "race": {
+        "Hispanic": (28, 18, "1.00"), "White": (40, 15, ".58"), "Black": (32, 16, ".78"), "NHPI": (8, 5, ".97"),
+        "Asian": (24, 10, ".65"), "AIAN": (16, 10, ".97"), "two or more": (20, 10, ".78"),
+    },
+}  # fmt: skip
+
+
+def test_the_scoring_example_of_local_law_144(tabular) -> None:
+    reading = _with_rates(tabular, "scoring_rate", LL144_SCORES)
+    control = next(c for p in judged(reading) for c in p.controls if c.id == "ll144-scores")
+    assert control.status == "satisfied"
+    for position, attribute in enumerate(LL144_SCORES, 1):
+        shown = _ratios(reading, f"ll144-scores-{position}")
+        wanted = {g: pytest.approx(float(r), abs=0.0055) for g, (*_, r) in LL144_SCORES[attribute].items()}
+        assert {g: float(r) for g, r in shown.items()} == wanted
 
 
 def test_rates_are_exact() -> None:
@@ -104,15 +145,18 @@ def test_controls_of_a_run(tabular) -> None:
     found = {c.id: c for pack in judged(tabular.reading) for c in pack.controls}
     assert {i: c.status for i, c in found.items()} == {
         "ll144-sex": "satisfied", "ll144-race": "satisfied", "ll144-crossing": "satisfied",
-        "ll144-scores": "not_applicable", "ll144-unknown": "satisfied", "ll144-small": "satisfied",
+        "ll144-scores": "insufficient_data", "ll144-unknown": "satisfied", "ll144-small": "satisfied",
         "ll144-independence": "human_required",
         "ll144-data": "human_required", "ll144-distribution": "human_required", "ll144-notice": "human_required",
         "eeoc-4d-1": "not_satisfied", "eeoc-4d-2": "not_satisfied", "eeoc-4d-3": "not_satisfied",
     }  # fmt: skip
     assert "The law sets no threshold." in found["ll144-sex"].rationale
     assert "race: 12" in found["ll144-unknown"].rationale
+    assert "The table by race adds up to 15,528 assessed" in found["ll144-unknown"].rationale
+    assert found["ll144-scores"].rationale.startswith("Not computed")
+    assert "Other (0.1" in found["ll144-small"].rationale
     for control in found.values():
-        assert control.evidence or control.status in ("human_required", "not_applicable")
+        assert control.evidence or control.status == "human_required" or control.id == "ll144-scores"
         for pointer in control.evidence:
             assert tabular.reading.artifact(pointer.table).sha256 == pointer.sha256
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from tasks.contracts import Done, Failed, Finding, NotApplicable
-from tasks.report.document import Bullets, Callout, Figure, Paragraph, Section, Table
+from tasks.report.document import Bullets, Callout, Facts, Figure, Paragraph, Section, Table
 from tasks.report.figures import Bars, Forest
 from tasks.report.reading import Reading
 from tasks.report.scores import scores_of, wilson
@@ -21,7 +21,8 @@ from tasks.report.sections.gate import gate
 from tasks.report.sections.groups import groups
 from tasks.report.sections.overview import headline, overview
 from tasks.report.sections.performance import performance
-from tests.tasks.report.report_builder import check, config_of, record_of, table, workspace_of
+from tasks.report.summary import summary_of
+from tests.tasks.report.report_builder import check, config_of, loaded, record_of, table, workspace_of
 
 
 def text_of(content) -> str:
@@ -340,3 +341,35 @@ def test_row_ids_keep_their_type(tmp_path: Path) -> None:
     workspace.write_table("predictions", table("predictions", lines, pa.string()))
     reading = Reading(config_of(), workspace, record_of((), "satisfied"))
     assert reading.rows("predictions")[0]["row_id"] == "a-1"
+
+
+@pytest.mark.parametrize("favorable", [1.0, True, "1"])
+def test_outcomes_are_named_as_the_classes_are(tmp_path: Path, favorable: Any) -> None:
+    workspace = workspace_of(tmp_path)
+    lines = [
+        {"row_id": i, "output": output, "y_true": str(i % 2), "score": 0.5, "decision": "1"}
+        for i in range(4)
+        for output in ("1", "0")
+    ]
+    predictions = workspace.write_table("predictions", table("predictions", lines, pa.int64()))
+    config = config_of(
+        model={"classes": None}, data={"target": {"column": "y", "favorable": favorable, "positive": [0.0, favorable]}}
+    )
+    done = Done("predict", (predictions,), facts={"favorable": ["1"], "positive": ["0", "1"]})
+    record = record_of([*loaded(config, 4), done], "satisfied")
+    reading = Reading(config, workspace, record)
+    facts = {
+        label: text_of(content)
+        for child in (examined(reading), *examined(reading).sections)
+        for block in child.blocks
+        if isinstance(block, Facts)
+        for label, content in block.pairs
+    }
+    assert (facts["Favourable outcome"], facts["Positive outcome"]) == ("1", "0, 1")
+    subject = summary_of(reading)["subject"]
+    assert (subject["favorable"], subject["positive"]) == (["1"], ["0", "1"])
+    scores = scores_of(reading)
+    assert scores is not None
+    assert scores.output == "1"  # not the last one
+    unpredicted = Reading(config, workspace, record_of(loaded(config, 4), "incomplete"))
+    assert unpredicted.favorable == (str(favorable),)

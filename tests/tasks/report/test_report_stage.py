@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tasks.contracts import Done, Failed
 from tasks.errors import StorageError
 from tasks.persist import Workspace
 from tasks.report import write_report
+from tasks.report.document import Section
 from tasks.report.reading import Reading
+from tasks.report.regulations import REGULATIONS
+from tasks.report.sections import SECTIONS
+from tasks.report.stage import FORMATS
 from tests.tasks.report import report_runs
 from tests.tasks.report.report_builder import config_of
 from tests.tasks.report.report_pages import numbers, tables, value
@@ -176,7 +183,8 @@ def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_done_says_what_was_written(tabular) -> None:
-    done = write_report(tabular.config, tabular.workspace, tabular.record)
+    (done,) = write_report(tabular.config, tabular.workspace, tabular.record)
+    assert isinstance(done, Done)
     assert done.stage == "report"
     assert tuple(done.facts["files"]) == FILES
     assert done.facts["verdict"] == "not_satisfied"
@@ -190,7 +198,8 @@ def test_formats_decide_which_files_are_written(image, tmp_path: Path, formats: 
     copy = Workspace(tmp_path / "run", image.workspace.run_id)
     shutil.copytree(image.folder / "artifacts", copy.artifacts)
     report = image.config.report.model_copy(update={"formats": formats})
-    done = write_report(image.config.model_copy(update={"report": report}), copy, image.record)
+    (done,) = write_report(image.config.model_copy(update={"report": report}), copy, image.record)
+    assert isinstance(done, Done)
     assert done.facts["files"] == ["summary.json", *files]
     assert sorted(p.name for p in copy.folder.iterdir() if p.is_file()) == sorted(["summary.json", *files])
 
@@ -228,3 +237,52 @@ def test_unfinished_files_of_other_writers_are_no_artifacts(image, tmp_path: Pat
     (copy.artifacts / ".parts").mkdir()
     (copy.artifacts / ".parts" / "x.arrow").write_bytes(b"half")
     assert Reading(image.config, copy, image.record).artifacts == image.reading.artifacts
+
+
+def _unable(reading: object) -> Section:
+    raise ZeroDivisionError("an odd value")
+
+
+def test_a_section_that_cannot_be_made_costs_that_section_alone(tmp_path: Path, monkeypatch) -> None:
+    config, workspace, record = report_runs.tabular_run(tmp_path)
+    monkeypatch.setattr("tasks.report.compose.SECTIONS", (*SECTIONS, _unable))
+    done, failed = write_report(config, workspace, record)
+    assert isinstance(failed, Failed)
+    assert failed.stage == "report/_unable"
+    assert isinstance(done, Done)
+    assert done.facts["verdict"] == "incomplete"
+    assert json.loads((workspace.folder / "summary.json").read_text())["verdict"] == "incomplete"
+    for file in ("report.html", "report.md"):
+        said = (workspace.folder / file).read_text().replace("\\", "")
+        assert "ZeroDivisionError: an odd value" in said
+        assert "Policy checks" in said
+    assert (workspace.folder / "report.pdf").stat().st_size
+
+
+def test_a_format_that_cannot_be_made_is_said_in_the_others(tmp_path: Path, monkeypatch) -> None:
+    def broken(document: object) -> bytes:
+        raise RuntimeError("no fonts")
+
+    config, workspace, record = report_runs.tabular_run(tmp_path)
+    monkeypatch.setitem(FORMATS, "pdf", ("report.pdf", broken))
+    done, failed = write_report(config, workspace, record)
+    assert isinstance(failed, Failed)
+    assert (failed.stage, failed.reason) == ("report/pdf", "RuntimeError: no fonts")
+    assert isinstance(done, Done)
+    assert "report.pdf" not in done.facts["files"]
+    assert "no fonts" in (workspace.folder / "report.html").read_text()
+
+
+def test_a_pack_that_cannot_be_judged_makes_the_audit_incomplete(tmp_path: Path, monkeypatch) -> None:
+    def broken(reading: object) -> object:
+        raise KeyError("no such group")
+
+    config, workspace, record = report_runs.tabular_run(tmp_path)
+    named = config.report.regulations[0]
+    monkeypatch.setitem(REGULATIONS, named, replace(REGULATIONS[named], judge=broken))
+    _, failed = write_report(config, workspace, record)
+    assert isinstance(failed, Failed)
+    assert failed.stage == f"report/{named}"
+    summary = json.loads((workspace.folder / "summary.json").read_text())
+    assert summary["verdict"] == "incomplete"
+    assert [m["stage"] for m in summary["run"]["missing"]] == [f"report/{named}"]

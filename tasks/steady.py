@@ -1,7 +1,7 @@
-"""The same bits at any number of threads: numpy's linear algebra on one thread while techniques run.
+"""The same bits at any number of threads: numpy's linear algebra on one thread while steps run.
 
 OpenBLAS and MKL split a product among threads and add the parts up, so its last bits depend on how many there are (seen
-from about fifty features on). The heavy work of a technique is the model's and numba's, which are steady by themselves.
+from about fifty features on). The heavy work of a step is the model's and numba's, which are steady by themselves.
 """
 
 from __future__ import annotations
