@@ -15,6 +15,7 @@ help:  ## this list
 # The environment is that of the lock, to the hash. Bytecode is compiled once, which halves every start.
 $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "keras-audit needs Python 3.11 to 3.13, not %d.%d; try make PYTHON=python3.11 %s" % (*v, "audit"))'
+	@echo "installing into .venv: some minutes, once"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@if command -v uv >/dev/null 2>&1; then \
 	    uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r requirements.lock && \
@@ -30,7 +31,7 @@ audit: $(READY)  ## audit the bundled example: Adult income
 	@$(BIN)/keras-audit run configs/adult_income.yaml || { code=$$?; [ $$code -eq 1 ] || exit $$code; }
 
 test: $(READY)  ## run the tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: $(READY)  ## measure speed, as ratios within one run
 	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file; done

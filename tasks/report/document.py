@@ -20,7 +20,7 @@ from tasks.report.text import clean
 #: which may hold such names · number · code: digests, paths, ids ·
 #: status: a verdict, with its tone · link: to an anchor of this document or a file of the run ·
 #: aside: what qualifies the value before it in a cell: counts, interval, reason ·
-#: again: what the row above already says; only read aloud
+#: again: what the row above already says: a ditto mark, in full when read aloud
 Kind = Literal["text", "strong", "name", "said", "number", "code", "status", "link", "muted", "aside", "again"]
 Tone = Literal["good", "bad", "unsure", "plain"]
 

@@ -162,7 +162,7 @@ def _span(span: Span) -> str:
             target = span.href if span.href.startswith("#") else quote(span.href)
             return f"[{_inner(span.text)}]({target})"
         case "again":
-            return " "
+            return "″"
         case "name" | "said":
             return isolated(_inner(span.text))
         case _:

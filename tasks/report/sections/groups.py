@@ -156,8 +156,8 @@ def _figure(
     )
     if more:
         note += line(
-            f" {len(shown)} groups are shown: the reference, those beyond the policy’s limits, then those with the smallest"
-            f" adjusted p; {more} more are in the table named as source."
+            f" {len(shown)} groups are shown: the reference, those beyond the policy’s limits, then those with the"
+            f" smallest adjusted p; {more} more are in the table named as source."
         )
     return Figure(f"{id}-figure", f"Groups of {attribute}", tuple(panels), note, ("group_metrics",))
 
