@@ -240,10 +240,9 @@ class Reading:
             return finding.text
         first, second = start.groups()
         rest = finding.text[start.end() :]
+        # `(rank 2.5 by lime, 8.7 by shap)`: ids elsewhere may be names of features.
         for id in (first, second):
-            rest = re.sub(
-                rf"(\(rank [\d.]+ by |, [\d.]+ by ){id}(?=[,)])", lambda m, t=id: m[1] + self.technique(t), rest
-            )
+            rest = re.sub(rf"((?:\(rank|,) [\d.]+ by ){id}(?=[,)])", rf"\g<1>{_literal(self.technique(id))}", rest)
         return f"{self.technique(first)} and {self.technique(second)}{rest}"
 
     @property
@@ -259,6 +258,11 @@ def _rows_of(path: Path) -> int:
         return pq.read_metadata(path).num_rows
     except pa.ArrowException as error:
         raise StorageError("is no Parquet table", where=str(path), code="table_changed") from error
+
+
+def _literal(text: str) -> str:
+    """Text in the place of a pattern's match: its backslashes mean nothing."""
+    return text.replace("\\", "\\\\")
 
 
 def upper_first(text: str) -> str:

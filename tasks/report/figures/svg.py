@@ -130,6 +130,7 @@ class Scale:
         if high <= low:
             high = low + (abs(low) or 1.0)
         self.low, self.high, self.left, self.right = low, high, left, right
+        self.step: float | None = None  # between ticks, where the ends are ticks
 
     @classmethod
     def reaching(cls, low: float, high: float, left: float, right: float) -> Scale:
@@ -137,7 +138,9 @@ class Scale:
         scale = cls(low, high, left, right)
         step = scale._step(scale._wanted())
         first, last = math.floor(scale.low / step + 1e-9), math.ceil(scale.high / step - 1e-9)
-        return cls(first * step, last * step, left, right)
+        made = cls(first * step, last * step, left, right)
+        made.step = step
+        return made
 
     def _wanted(self) -> int:
         """About how many ticks there is room for."""
@@ -154,7 +157,7 @@ class Scale:
 
     def ticks(self, wanted: int = 4) -> list[float]:
         """Round numbers within the range."""
-        step = self._step(wanted)
+        step = self.step or self._step(wanted)
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [k * step for k in range(first, last + 1)][: 4 * wanted]

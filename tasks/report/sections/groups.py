@@ -119,15 +119,17 @@ def _chosen(reading: Reading, attribute: str, rows: Sequence[Row]) -> tuple[list
     named = [c["group"] for c in reading.checks if c.get("attribute") == attribute and c.get("group") in sizes]
     compared = [r for r in reading.disparities if r["attribute"] == attribute and r["group"] in sizes]
     held = [r["reference"] for r in compared if r["reference"] in sizes][:1]
-    beyond = [
-        r["group"]
-        for r in compared
-        if any(breaches(r["value"], c) for c in checks_on(reading.checks, attribute, r["metric"]))
-    ]
+    beyond = [r["group"] for r in compared if _beyond(reading, r)]
     certain = sorted((r for r in compared if r["p_adjusted"] is not None), key=lambda r: r["p_adjusted"])
     largest = sorted(every, key=lambda g: -sizes[g])
     kept = set(list(dict.fromkeys([*held, *named, *beyond, *(r["group"] for r in certain), *largest]))[:_LINES])
     return [g for g in every if g in kept], len(every) - len(kept)
+
+
+def _beyond(reading: Reading, row: Row) -> bool:
+    """Whether a comparison that can be judged lies beyond the policy's limits."""
+    checks = checks_on(reading.checks, row["attribute"], row["metric"])
+    return row["status"] == "ok" and any(breaches(row["value"], c) for c in checks)
 
 
 def _metrics(rows: Sequence[Row]) -> list[str]:
@@ -266,7 +268,7 @@ def _comparison_table(
     reading: Reading, id: str, attribute: str, rows: Sequence[Row], metrics: Sequence[str], shown: Sequence[str]
 ) -> Table:
     chosen = [r for m in metrics for r in rows if r["metric"] == m and r["group"] in shown]
-    broken = [any(breaches(r["value"], c) for c in checks_on(reading.checks, attribute, r["metric"])) for r in chosen]
+    broken = [_beyond(reading, r) for r in chosen]
     ranks = sorted(
         range(len(chosen)),
         key=lambda i: (not broken[i], chosen[i]["p_adjusted"] if chosen[i]["p_adjusted"] is not None else 2.0),

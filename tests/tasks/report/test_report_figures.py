@@ -140,3 +140,23 @@ def test_fitted_text_fits() -> None:
     assert long.endswith("…")
     assert width_of(long) <= 100
     assert width_of("中文") > width_of("ab")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.339), (-0.013, 0.081), (0.0, 7.3e-4), (0.0, 97000.0), (0.2, 1.0)])
+@pytest.mark.parametrize("room", [90, 150, 260])
+def test_an_axis_reaches_past_what_it_shows(low: float, high: float, room: int) -> None:
+    scale = Scale.reaching(low, high, 0, room)
+    ticks = scale.ticks()
+    assert ticks[0] <= low + 1e-12
+    assert ticks[-1] >= high - 1e-12 * high
+    assert 2 <= len(ticks) <= 7
+    assert scale(ticks[-1]) == pytest.approx(room)
+
+
+def test_labels_of_22_letters_are_whole_and_values_are_never_cut() -> None:
+    label = "Female and Pac-Islande"
+    steps = (Mark(label, "−1,234,567.891", -1_234_567.891),)
+    for chart in (Bars("t", steps), Waterfall("t", Mark("base", "0", 0.0), steps, Mark("out", "0", -1_234_567.891))):
+        words = [e.text for e in drawn(chart).iter(f"{NS}text")]
+        assert label in words
+        assert "−1,234,567.891" in words

@@ -114,3 +114,15 @@ def test_size(octets: int, text: str) -> None:
 )
 def test_moment(iso: str, text: str) -> None:
     assert numbers.moment(iso) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "share", "text"),
+    [
+        (3.6e-5, None, True, "0.000"), (-3.6e-5, None, True, "0.000"), (3.6e-5, None, False, "3.6 × 10⁻⁵"),
+        (-0.0534, 0.02, True, "−0.05"), (-0.0534, 0.0009, True, "−0.053"), (0.0534, 1e-9, True, "0.053"),
+        (25_123.4, 120.0, False, "25,123"), (None, 0.1, True, "undefined"), (0.1234, math.nan, True, "0.123"),
+    ],
+)  # fmt: skip
+def test_digits_that_the_error_makes_meaningless_are_not_written(value, error, share: bool, text: str) -> None:
+    assert numbers.settled(value, error, share=share) == text

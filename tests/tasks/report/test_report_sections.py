@@ -10,17 +10,21 @@ import pyarrow as pa
 import pytest
 
 from tasks.contracts import Done, Failed, Finding, NotApplicable
-from tasks.report.document import Bullets, Callout, Facts, Figure, Paragraph, Section, Table
+from tasks.report.document import Bullets, Callout, Facts, Figure, FindingNote, Paragraph, Section, Table
 from tasks.report.figures import Bars, Forest
 from tasks.report.reading import Reading
 from tasks.report.scores import scores_of, wilson
 from tasks.report.sections.agreement import agreement, quality
+from tasks.report.sections.controls import controls
 from tasks.report.sections.drift import drift
 from tasks.report.sections.examined import examined
+from tasks.report.sections.findings import findings
 from tasks.report.sections.gate import gate
 from tasks.report.sections.groups import groups
+from tasks.report.sections.limits import limits
 from tasks.report.sections.overview import headline, overview
 from tasks.report.sections.performance import performance
+from tasks.report.sections.shared import unsure, why_no_interval
 from tasks.report.summary import summary_of
 from tests.tasks.report.report_builder import check, config_of, loaded, record_of, table, workspace_of
 
@@ -373,3 +377,92 @@ def test_outcomes_are_named_as_the_classes_are(tmp_path: Path, favorable: Any) -
     assert scores.output == "1"  # not the last one
     unpredicted = Reading(config, workspace, record_of(loaded(config, 4), "incomplete"))
     assert unpredicted.favorable == (str(favorable),)
+
+
+# ---------------------------------------------------------------- what is said once, and how
+
+
+def test_a_value_that_is_not_judged_stands_beside_the_words() -> None:
+    row = {"value": 0.13265, "status": "insufficient_data", "reason": "fewer than 10 rows in a cell: no interval"}
+    assert text_of(unsure(row)) == "0.133, insufficient data"
+    assert text_of(why_no_interval(row)) == row["reason"]
+    assert text_of(unsure({"value": None, "status": "undefined"})) == "undefined"
+    assert text_of(unsure({"value": math.nan, "status": "insufficient_data"})) == "insufficient data"
+
+
+def _whole(metric: str, value: float) -> dict[str, Any]:
+    shared = {"attribute": "sex", "comparison": "ratio", "status": "ok", "ci_low": 0.1, "ci_high": 0.6}
+    return {**shared, "metric": metric, "value": value}
+
+
+@pytest.mark.parametrize(
+    ("values", "policy", "names"),
+    [
+        ((0.4, 0.4), [], ["impact ratioalso called disparate impact"]),
+        ((0.4, 0.3), [], ["impact ratio", "disparate impact"]),
+        ((0.4, 0.4), ["disparate_impact"], ["disparate impactalso called impact ratio"]),
+        ((0.4, 0.4), ["impact_ratio", "disparate_impact"], ["impact ratio", "disparate impact"]),
+    ],
+)
+def test_one_number_by_several_names_has_one_line(tmp_path: Path, values, policy: list[str], names: list[str]) -> None:
+    checks = [check(m, "satisfied", 0.4, "s", attribute="sex", min=0.1) for m in policy]
+    rows = [_whole(m, v) for m, v in zip(("impact_ratio", "disparate_impact"), values, strict=True)]
+    rates = [{"attribute": "sex", "group": "a", "metric": "selection_rate", "value": 0.4, "status": "ok", "n": 50}]
+    written = {"disparities": rows, "group_metrics": rates}
+    reading = reading_of(tmp_path, written, Done("policy", facts={"checks": checks}), policy=[])
+    assert [row[0] for row in cells(tables_of(groups(reading))["groups-1-aggregates"])] == names
+
+
+def test_findings_do_not_repeat_what_the_policy_says(tmp_path: Path) -> None:
+    checks = [check("impact_ratio", "not_satisfied", 0.3, "It is low.", attribute="sex")]
+    found = (
+        Finding("warning", "disparity_demographic_parity_ratio", "By sex, it is rare.", stage="bias"),
+        Finding("warning", "disparity_demographic_parity_ratio", "By race, it is rare.", stage="bias"),
+        Finding("warning", "disparity_equalized_odds_difference", "By sex, rates differ.", stage="bias"),
+    )
+    policy = Done(
+        "policy",
+        facts={"checks": checks},
+        findings=(Finding("critical", "policy_not_satisfied", "It is low.", stage="policy"),),
+    )
+    made = findings(reading_of(tmp_path, {}, Done("bias", findings=found), policy))
+    told = {
+        s.id: [text_of(b.content) for b in s.blocks if isinstance(b, (FindingNote, Paragraph))] for s in made.sections
+    }
+    said = "1 finding says what the policy checks say and is not repeated here: the policy checks."
+    assert told == {
+        "findings-critical": [said],
+        "findings-warning": [said, "By race, it is rare.", "By sex, rates differ."],
+    }
+
+
+def test_two_sentences_about_a_missing_reference_are_one(tmp_path: Path) -> None:
+    short = "No data.reference: rows are drawn from the audited data."
+    full = "No data.reference: rows and neighbours are drawn from the audited data."
+    results = (Done("load_data", limitations=(short,)), Done("explain/lime", limitations=(full, "Another.")))
+    blocks = limits(reading_of(tmp_path, {}, *results)).blocks
+    assert [text_of(i) for b in blocks if isinstance(b, Bullets) for i in b.items] == [full, "Another."]
+
+
+def test_techniques_are_called_by_their_titles_and_features_stay_as_they_are(tmp_path: Path) -> None:
+    text = "lime and shap disagree on x: they differ most on lime (rank 2.5 by lime, 8.7 by shap)."
+    reading = reading_of(tmp_path, {})
+    said = reading.with_titles(Finding("warning", "techniques_disagree", text))
+    assert said == "LIME and SHAP disagree on x: they differ most on lime (rank 2.5 by LIME, 8.7 by SHAP)."
+    assert reading.with_titles(Finding("warning", "other", text)) == text
+
+
+def test_importances_are_compared_in_a_table_of_their_own(tmp_path: Path) -> None:
+    rows = _agreement([("shap", "lime", ">50K")])
+    rows.append({**rows[2], "technique_a": "permutation", "measure": "importance_spearman", "value": 0.7})
+    found = tables_of(agreement(reading_of(tmp_path, {"agreement": rows})))
+    assert [row[0] for row in cells(found["agreement-table"])] == ["SHAP and LIME"]
+    assert [c.label for c in found["agreement-importance"].columns][2:] == ["Spearman correlation"]
+    assert [row[0] for row in cells(found["agreement-importance"])] == ["Permutation importance and LIME"]
+
+
+def test_a_satisfied_control_reads_evidence_present(tabular) -> None:
+    sheet = tables_of(controls(tabular.reading))["controls-nyc_ll144"]
+    states = [row[1][0] for row in sheet.rows]
+    assert {s.tone for s in states if s.text == "evidence present"} == {"plain"}
+    assert "satisfied" not in {s.text for s in states}
