@@ -31,7 +31,7 @@ audit: $(READY)  ## audit the bundled example: Adult income
 	@$(BIN)/keras-audit run configs/adult_income.yaml || { code=$$?; [ $$code -eq 1 ] || exit $$code; }
 
 test: $(READY)  ## run the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest
 
 bench: $(READY)  ## measure speed, as ratios within one run
 	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file; done

@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         given = [word for word in given if word != "--debug"]
         os.environ["KERAS_AUDIT_DEBUG"] = "1"
     code = _run(given)
-    if code == Stopped.exit_code:  # who stopped an audit does not wait for libraries to be taken down
+    if code == Stopped.exit_code and arguments is None:  # as a process: nobody waits for libraries to be taken down
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
