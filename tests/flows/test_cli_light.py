@@ -317,11 +317,11 @@ def test_a_reports_folder_that_cannot_be_read_is_no_defect(say, reports):
 def test_show_says_verdict_checks_and_where_the_report_lies(say, tmp_path, verdict, words):
     folder = _publish(tmp_path, verdict)
     said = say("show", "credit", "--reports", str(tmp_path))
-    assert (said.code, said.out) == (0, "")
-    assert f"verdict  {words}" in said.err
-    assert re.search(r"impact_ratio on sex \(Female\) +≥ 0\.8 +0\.361 +NOT SATISFIED", said.err)
-    assert str(folder / "report.html") in said.err
-    assert ("missing: explain/lime: memory ran out" in said.err) == (verdict == "incomplete")
+    assert (said.code, said.err) == (0, "")
+    assert f"verdict  {words}" in said.out
+    assert re.search(r"impact_ratio on sex \(Female\) +≥ 0\.8 +0\.361 +NOT SATISFIED", said.out)
+    assert str(folder / "report.html") in said.out
+    assert ("missing: explain/lime: memory ran out" in said.out) == (verdict == "incomplete")
 
 
 @pytest.mark.parametrize("named", ["credit", f"credit/{FIRST}", "folder"])
