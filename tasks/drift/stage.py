@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
@@ -62,7 +61,6 @@ def measure_drift(config: AuditConfig, workspace: Workspace, watch: Watch) -> Do
         OutputError: the model returned NaN.
         Stopped, DeadlinePassed: as the watch says.
     """
-    started = time.monotonic()
     if config.data.reference is None:
         return NotApplicable(
             "drift", "no_reference", "There is no reference data (data.reference) to compare the audited data with."
@@ -99,7 +97,6 @@ def measure_drift(config: AuditConfig, workspace: Workspace, watch: Watch) -> Do
             "drifted": [one.about for one in past if one.kind == "data"],
             "drifted_outputs": [one.about for one in past if one.kind == "prediction"],
         },
-        seconds=time.monotonic() - started,
     )
 
 
