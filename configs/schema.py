@@ -171,6 +171,22 @@ class ExplainConfig(Block):
         default=None, description="Technique → its settings; absent: all that fit the model."
     )
     outputs: Literal["auto", "all"] | Annotated[list[Scalar], Field(min_length=1)] = "auto"
+    feature_groups: dict[str, Annotated[list[str], Field(min_length=2)]] = Field(
+        default={}, description="Name → columns that are explained as one (correlated, or one fact in several columns)."
+    )
+
+    @model_validator(mode="after")
+    def _groups_are_apart(self) -> ExplainConfig:
+        taken: dict[str, str] = {}
+        for group, columns in self.feature_groups.items():
+            if not group.strip():
+                raise ValueError("feature_groups: a group needs a name")
+            for column in columns:
+                if column in taken:
+                    told = " twice" if taken[column] == group else f", and so does {taken[column]}"
+                    raise ValueError(f"feature_groups: {group} names {column}{told}")
+                taken[column] = group
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -317,6 +317,9 @@ TABLES = {
     "explanation_quality": "technique, output, measure, value, std_error, direction, n_rows, status",
     "reason_codes": "row_id, rank, code, text, features, contribution",
     "drift": "kind, attribute, feature, measure, value, threshold, status",
+    # Not in DESIGN's list: global shape came later.
+    "effects": "row_id, output, feature, with_feature, point, position, value, effect, std_error, ci_low, ci_high,"
+    " n_rows",
 }
 
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from tasks.watch import Watch
@@ -33,11 +35,24 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+@dataclass(frozen=True)
+class Player:
+    """What is explained as one: a feature, or features that the user binds together (`explain.feature_groups`).
+
+    Attributes:
+        name: the feature's, or the group's.
+        columns: of the coded matrix, rising.
+    """
+
+    name: str
+    columns: tuple[int, ...]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Problem:
     """What is explained: rows, model, output and background, the same for every technique of an audit.
 
-    Shapes: n rows, k model outputs, m explained outputs a row, d features, b background rows.
+    Shapes: n rows, k model outputs, m explained outputs a row, d features, b background rows, g players.
 
     Attributes:
         predictor: rows → outputs, compiled, thread-safe.
@@ -49,6 +64,7 @@ class Problem:
         target: (n,) int64 class index, -1 where the label is missing; regression: float64, NaN where missing.
         weight: (n,) float64 or None.
         features: d features; None for images.
+        groups: name → the features (columns) that are explained as one.
         boxes: (n, 4) float64 left, top, right, bottom in pixels of the model's own input, or None.
         seed: every random draw derives from it and the technique's name.
         positions: (n,) int64, where the rows stand in the data as read, rising.
@@ -68,6 +84,7 @@ class Problem:
     target: np.ndarray
     weight: np.ndarray | None = None
     features: tuple[Feature, ...] | None = None
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     boxes: np.ndarray | None = None
     seed: int = 0
     positions: np.ndarray | None = None
@@ -80,6 +97,28 @@ class Problem:
         """Names of the k model outputs."""
         return self.predictor.outputs
 
+    @cached_property
+    def players(self) -> tuple[Player, ...]:
+        """What is explained as one, in the order of the (first) columns; none for images."""
+        bound = {column for columns in self.groups.values() for column in columns}
+        alone = [Player(f.name, (j,)) for j, f in enumerate(self.features or ()) if j not in bound]
+        together = [Player(name, tuple(sorted(columns))) for name, columns in self.groups.items()]
+        return tuple(sorted([*alone, *together], key=lambda player: player.columns))
+
+    @cached_property
+    def membership(self) -> np.ndarray:
+        """(g, d) bool: which columns a player has; each column has one player."""
+        members = np.zeros((len(self.players), len(self.features or ())), bool)
+        for place, player in enumerate(self.players):
+            members[place, list(player.columns)] = True
+        return members
+
+    def by_player(self, values: np.ndarray) -> np.ndarray:
+        """(…, d) values of features, added up to (…, g) of players; as they are where no features are bound."""
+        if not self.groups:
+            return values
+        return np.stack([values[..., list(player.columns)].sum(axis=-1) for player in self.players], axis=-1)
+
     def generator(self, purpose: str) -> np.random.Generator:
         """A generator of its own for each purpose, the same from run to run."""
         return np.random.default_rng([self.seed, *purpose.encode()])
@@ -90,9 +129,9 @@ class Attribution:
     """A technique's answer for a batch of n rows of a table.
 
     Attributes:
-        values: (n, m, d) float64, in units of the explained output.
+        values: (n, m, g) float64, in units of the explained output; `problem.by_player` adds up features' own.
         base: (n, m) what the attributions start from (mean over the background; LIME's intercept).
-        std_error: (n, m, d), or None where the method has none.
+        std_error: (n, m, g), or None where the method has none.
         quality: measure name → (n, m), such as LIME's local R²; NaN where a row has none.
         evaluations: rows that went through the model for this batch.
     """
@@ -132,8 +171,8 @@ class Importance:
 
     Attributes:
         outputs: names, one an entry of the first axis; (None,) where importance is of the model as a whole.
-        values, std_error: (len(outputs), d).
-        ci_low, ci_high: (len(outputs), d).
+        values, std_error: (len(outputs), g).
+        ci_low, ci_high: (len(outputs), g).
         n_rows: (len(outputs),) int64, rows that it rests on.
         score: what was measured, in words (`accuracy`, `log loss`, …).
         facts, limitations, evaluations: as for Prepared.
@@ -146,6 +185,21 @@ class Importance:
     ci_high: np.ndarray
     n_rows: np.ndarray
     score: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    limitations: tuple[str, ...] = ()
+    evaluations: int = 0
+
+
+@dataclass(frozen=True)
+class Effects:
+    """The answer of a technique of global shape: how an output moves with one feature, or with two together.
+
+    Attributes:
+        table: rows of `effects` (tasks/contracts.py), without a row_id where no curve is of a single row.
+        facts, limitations, evaluations: as for Prepared.
+    """
+
+    table: pa.Table
     facts: Mapping[str, Any] = field(default_factory=dict)
     limitations: tuple[str, ...] = ()
     evaluations: int = 0
@@ -184,9 +238,10 @@ class Technique:
         name: key in the config and in file names.
         title: for people.
         modality: what it explains.
-        scope: local (a row at a time: `prepare` returns Prepared) or whole (`prepare` returns Importance).
+        scope: local (a row at a time: `prepare` returns Prepared), whole (`prepare` returns Importance) or shape
+            (`prepare` returns Effects).
         settings: its block's schema.
-        prepare: (problem, settings, watch) → Prepared or Importance.
+        prepare: (problem, settings, watch) → Prepared, Importance or Effects.
         batch: rows a call of the local explainer is given.
         unfit: (problem, settings) → why it does not fit this model, or None. Cheap: nothing is evaluated.
         misfit: (task, settings) → which setting is wrong for every model of this task, or None.
@@ -196,9 +251,9 @@ class Technique:
     name: str
     title: str
     modality: Modality
-    scope: Literal["local", "whole"]
+    scope: Literal["local", "whole", "shape"]
     settings: type[Settings]
-    prepare: Callable[[Problem, Any, Watch], Prepared | Importance]
+    prepare: Callable[[Problem, Any, Watch], Prepared | Importance | Effects]
     source: str
     batch: int = 256
     unfit: Callable[[Problem, Any], str | None] = lambda problem, settings: None

@@ -34,7 +34,9 @@ def contributions(
     """
     output = range(len(problem.outputs))[subject.predictor.audited][-1]
     explained = np.full((len(rows), 1), output)
-    asked = replace(problem, kind="margin", rows=rows, background=background, explained=explained, positions=None)
+    asked = replace(
+        problem, kind="margin", rows=rows, background=background, explained=explained, positions=None, groups={}
+    )
     settings = ShapleySettings(coalitions=max(coalitions, 2 * fewest_coalitions(rows.shape[1]) + 2))
     prepared = prepare(asked, settings, watch)
     found = np.empty(rows.shape)

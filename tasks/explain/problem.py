@@ -39,6 +39,7 @@ def problem_of(subject: Subject) -> Problem:
         target=subject.target[positions],
         weight=_weights(subject, positions),
         features=subject.features if subject.modality == "table" else None,
+        groups=feature_groups(subject),
         boxes=_boxes(subject, positions) if subject.modality == "image" else None,
         seed=explain.seed,
         positions=positions,
@@ -46,6 +47,30 @@ def problem_of(subject: Subject) -> Problem:
         decided_by="rank" if rule.top_k is not None else "score" if rule.column is None else "record",
         limitations=limitations,
     )
+
+
+def feature_groups(subject: Subject) -> dict[str, tuple[int, ...]]:
+    """The columns of each of the config's feature groups.
+
+    Raises:
+        ConfigError: a group names a column that is no feature, or bears the name of a feature outside it.
+    """
+    where, named = "explain.feature_groups", subject.config.explain.feature_groups
+    if named and subject.modality != "table":
+        raise ConfigError("binds columns of a table, and the model takes images", where=where, hint="remove it")
+    names = [feature.name for feature in subject.features]
+    groups = {}
+    for group, columns in named.items():
+        unknown = [column for column in columns if column not in names]
+        if unknown:
+            hint = nearest(unknown[0], names)
+            raise ConfigError("is not a feature", where=f"{where}.{group}", values=unknown, available=names, hint=hint)
+        if group in names and group not in columns:
+            raise ConfigError(
+                f"{group} is a feature of its own", where=f"{where}.{group}", hint="give the group another name"
+            )
+        groups[group] = tuple(sorted(map(names.index, columns)))
+    return groups
 
 
 def sampled_positions(n: int, wanted: int | str, seed: int) -> np.ndarray:

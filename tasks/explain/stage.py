@@ -25,6 +25,7 @@ from tasks.errors import ConfigError, OutputError, nearest
 from tasks.explain.base import (
     OF_BATCH,
     Attribution,
+    Effects,
     Importance,
     Modality,
     Prepared,
@@ -155,6 +156,8 @@ def explain(name: str, config: AuditConfig, workspace: Workspace, watch: Watch) 
     prepared = technique.prepare(problem, settings, watch)
     if isinstance(prepared, Importance):
         result = _whole(technique, problem, prepared, workspace)
+    elif isinstance(prepared, Effects):
+        result = _shape(technique, subject, problem, prepared, workspace)
     else:
         watch.expect(len(problem.rows))
         write = _attributions if problem.modality == "table" else _saliency
@@ -205,20 +208,26 @@ def _of_rows(what: str, ids: pa.Array, places: list[int], hint: str | None) -> O
 
 
 def _whole(technique: Technique, problem: Problem, found: Importance, workspace: Workspace) -> _Written:
-    assert problem.features is not None
-    names = [feature.name for feature in problem.features]
-    part = importance_rows(technique.name, names, found)
+    part = importance_rows(technique.name, [player.name for player in problem.players], found)
     _leave_part(workspace, technique.name, part)
     facts = {"rows": int(found.n_rows.max()), "evaluations": found.evaluations, "measured": found.score, **found.facts}
     return _Written((), facts, found.limitations)
+
+
+def _shape(technique: Technique, subject: Subject, problem: Problem, found: Effects, workspace: Workspace) -> _Written:
+    """Writes `effects/<technique>`."""
+    with workspace.table_writer(f"effects/{technique.name}", subject.row_id.type) as writer:
+        writer.write(found.table)
+    assert writer.ref is not None
+    facts = {"rows": len(problem.rows), "output": problem.kind, "evaluations": found.evaluations, **found.facts}
+    return _Written((writer.ref,), facts, (*problem.limitations, *found.limitations))
 
 
 def _attributions(
     technique: Technique, subject: Subject, problem: Problem, prepared: Prepared, workspace: Workspace, watch: Watch
 ) -> _Written:
     """Writes `attributions/<technique>` as the batches come, and the technique's part of `importance`."""
-    assert problem.features is not None
-    names = [feature.name for feature in problem.features]
+    names = [player.name for player in problem.players]
     size = Tally(problem.outputs, len(names))
     quality: dict[str, Tally] = {}
     evaluations = prepared.evaluations
@@ -255,23 +264,39 @@ def _attributions(
 def _attribution_table(subject: Subject, problem: Problem, ids: pa.Array, rows: slice, found: Attribution) -> pa.Table:
     """Row by row, output by output, feature by feature."""
     assert subject.encoder is not None
-    n, m, d = found.values.shape
+    n, m, g = found.values.shape
     codes, explained = problem.rows[rows], problem.explained[rows]
     prediction = np.take_along_axis(problem.predictor(codes, problem.kind), explained, axis=1)
-    texts = np.stack(subject.encoder.texts(codes), axis=1)
-    features = pa.array([feature.name for feature in subject.features])
+    texts = _player_texts(problem, subject.encoder.texts(codes))
+    features = pa.array([player.name for player in problem.players])
     return pa.table(
         {
-            "row_id": ids.slice(rows.start, n).take(pa.array(np.repeat(np.arange(n), m * d))),
-            "output": pa.array(problem.outputs).take(pa.array(np.repeat(explained.ravel(), d))),
-            "feature": features.take(pa.array(np.tile(np.arange(d), n * m))),
+            "row_id": ids.slice(rows.start, n).take(pa.array(np.repeat(np.arange(n), m * g))),
+            "output": pa.array(problem.outputs).take(pa.array(np.repeat(explained.ravel(), g))),
+            "feature": features.take(pa.array(np.tile(np.arange(g), n * m))),
             "value": pa.array(np.repeat(texts, m, axis=0).ravel(), pa.string()),
             "attribution": found.values.ravel(),
-            "std_error": pa.nulls(n * m * d, pa.float64()) if found.std_error is None else found.std_error.ravel(),
-            "base_value": np.repeat(found.base.ravel(), d),
-            "prediction": np.repeat(prediction.ravel(), d),
+            "std_error": pa.nulls(n * m * g, pa.float64()) if found.std_error is None else found.std_error.ravel(),
+            "base_value": np.repeat(found.base.ravel(), g),
+            "prediction": np.repeat(prediction.ravel(), g),
         }
     )
+
+
+def _player_texts(problem: Problem, texts: list[np.ndarray]) -> np.ndarray:
+    """(n, g) values as text; a group's are named: `city = Rome; country = Italy`."""
+    if not problem.groups:
+        return np.stack(texts, axis=1)
+    names = [feature.name for feature in problem.features or ()]
+
+    def of(columns: tuple[int, ...]) -> np.ndarray:
+        if len(columns) == 1:
+            return texts[columns[0]]
+        parts = zip(*(texts[j] for j in columns), strict=True)
+        told = ["; ".join(f"{names[j]} = {v}" for j, v in zip(columns, row, strict=True)) for row in parts]
+        return np.array(told, dtype=object)
+
+    return np.stack([of(player.columns) for player in problem.players], axis=1)
 
 
 def _saliency(

@@ -43,6 +43,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"model__inputs": "tensor"}, "'auto', 'matrix', 'named' or 'image'"),
     ({"model__image__scale": 0}, "greater than 0"),
     ({"model__image__scale": True}, "number"),
+    # explain
+    ({"explain__feature_groups": {"a": ["x"]}}, "at least 2"),
+    ({"explain__feature_groups": {" ": ["x", "y"]}}, "feature_groups: a group needs a name"),
+    ({"explain__feature_groups": {"a": ["x", "y", "x"]}}, "feature_groups: a names x twice"),
+    ({"explain__feature_groups": {"a": ["x", "y"], "b": ["z", "y"]}}, "feature_groups: b names y, and so does a"),
+    ({"explain__feature_groups": {"a": "xy"}}, "valid list"),
     # data
     ({"data__target__favorable": []}, "at least 1"),
     ({"data__target__positive": []}, "at least 1"),

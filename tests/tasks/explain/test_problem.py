@@ -209,3 +209,36 @@ def test_the_problem_is_the_same_whenever_it_is_made(audit_files: dict[str, Any]
     one, two = problem_from(audit_files), problem_from(audit_files)
     for name in ("rows", "background", "explained", "target", "positions"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+# ---------------------------------------------------------------- feature groups
+
+
+def test_without_groups_every_feature_is_a_player(audit_files: dict[str, Any]) -> None:
+    problem = problem_from(audit_files)
+    assert problem.features is not None
+    assert [(p.name, p.columns) for p in problem.players] == [(f.name, (j,)) for j, f in enumerate(problem.features)]
+    values = np.arange(6.0).reshape(2, 3)
+    assert problem.by_player(values) is values
+    np.testing.assert_array_equal(problem.membership, np.eye(3, dtype=bool))
+
+
+def test_a_group_stands_where_its_first_column_does_and_adds_up(audit_files: dict[str, Any]) -> None:
+    names = [feature.name for feature in problem_from(audit_files).features or ()]
+    problem = problem_from(audit_files, explain={"feature_groups": {"ends": [names[2], names[0]]}})
+    assert [(p.name, p.columns) for p in problem.players] == [("ends", (0, 2)), (names[1], (1,))]
+    np.testing.assert_array_equal(problem.membership, [[True, False, True], [False, True, False]])
+    np.testing.assert_array_equal(problem.by_player(np.array([[1.0, 2, 4], [8, 16, 32]])), [[5, 2], [40, 16]])
+
+
+def test_a_group_may_bear_the_name_of_one_of_its_columns_alone(audit_files: dict[str, Any]) -> None:
+    names = [feature.name for feature in problem_from(audit_files).features or ()]
+    problem = problem_from(audit_files, explain={"feature_groups": {names[0]: names[:2]}})
+    assert [p.name for p in problem.players] == [names[0], names[2]]
+    with pytest.raises(ConfigError, match=rf"explain.feature_groups.{names[2]}: {names[2]} is a feature of its own"):
+        problem_from(audit_files, explain={"feature_groups": {names[2]: names[:2]}})
+
+
+def test_a_group_of_unknown_columns_is_told(audit_files: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"explain.feature_groups.x: is not a feature.*nope.*available"):
+        problem_from(audit_files, explain={"feature_groups": {"x": ["age", "nope"]}})
