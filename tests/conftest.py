@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from flows.prefect_api import quiet_environment
 ROOT = Path(__file__).resolve().parent.parent
 
 quiet_environment()
+# Started in the background, a shell has its children ignore Ctrl-C, and theirs would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
 

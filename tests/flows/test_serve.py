@@ -73,9 +73,9 @@ def test_a_run_started_from_its_deployment_ends_in_a_report(served):
     assert "bad.yaml" in log.read_text()  # the wrong one is shown, the other is served
 
     settings = {"config": found["parameters"]["config"], "settings": ["explain.rows=5"], "reports": str(reports)}
-    run = httpx.post(
-        f"{api}/deployments/{found['id']}/create_flow_run", json={"parameters": settings}, timeout=30
-    ).json()
+    answer = httpx.post(f"{api}/deployments/{found['id']}/create_flow_run", json={"parameters": settings}, timeout=60)
+    assert answer.is_success, answer.text
+    run = answer.json()
 
     def ended():
         state = httpx.get(f"{api}/flow_runs/{run['id']}", timeout=5).json()["state"]
