@@ -17,6 +17,8 @@ from typing import IO, Any
 from tasks.errors import Incomplete
 
 _START_SECONDS = 120
+#: seconds that the last log lines and events of an audit may take to reach the server
+_LAST_WORDS = 2.0
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -94,13 +96,26 @@ def prefect_api() -> Iterator[Api]:
                 start_new_session=True,  # Ctrl-C in the terminal is the audit's
             )  # fmt: skip
             try:
-                yield Api(process, settings[PREFECT_API_URL], said)
+                try:
+                    yield Api(process, settings[PREFECT_API_URL], said)
+                finally:
+                    _say_the_rest()
                 process.terminate()
             finally:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(timeout=0 if process.poll() is None and sys.exc_info()[0] else 5)
                 process.kill()
                 process.wait()
+
+
+def _say_the_rest() -> None:
+    """Hands Prefect's last messages to the server while it lives: asked for at exit, they wait for it in vain."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        with suppress(Exception):  # how an audit ended does not hang on its log
+            worker.drain_all(timeout=_LAST_WORDS)
 
 
 def _free_port() -> int:
