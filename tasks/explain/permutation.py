@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -10,15 +12,20 @@ import numpy as np
 from pydantic import Field
 
 from tasks.errors import Incomplete, OutputError
-from tasks.explain.base import Importance, OutputKind, Problem, Settings, Task, Technique
+from tasks.explain.base import Importance, Problem, Settings, Task, Technique
+from tasks.explain.scores import OF_DECISIONS, OF_REGRESSION, ROWS, SCORES, shares, summed
+from tasks.explain.sign_flips import Chance, delong, holm, sign_flips
+from tasks.explain.strata import Strata, about_strata, strata_of, told_strata
 from tasks.watch import Watch
 
 Score = Literal[
     "auto", "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "r2", "mean_squared_error", "mean_absolute_error"
 ]  # fmt: skip
 
-#: coded values that a stack of shuffled matrices may hold: enough for full batches, little beside the model's own
+#: outputs that a stack of shuffled tables may have, and codes of which a copy by columns is kept
 STACK = 4_000_000
+#: rises in loss that are kept for the test, rows × players; of more rows than fit, as many as fit are tested
+TESTED = 2**24
 
 
 class PermutationSettings(Settings):
@@ -27,86 +34,16 @@ class PermutationSettings(Settings):
         default="auto",
         description="What falls. auto: accuracy, or log_loss where no row's score alone decides; for regression r2.",
     )
-
-
-# ---------------------------------------------------------------- scores: (…, n, k) outputs → (…), higher is better
-
-
-def decided(outputs: np.ndarray, problem: Problem) -> np.ndarray:
-    """(…, n) int64 class index: argmax, the first wins a tie; binary: classes[1] iff its score ≥ the threshold."""
-    if outputs.shape[-1] == 1 or problem.task == "binary":
-        return (outputs[..., -1] >= problem.threshold).astype(np.int64)
-    return outputs.argmax(axis=-1)
-
-
-def _mean(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """(…) weighted mean over rows; each of a stack has the bits that it has alone."""
-    return (values * weight).sum(axis=-1) / weight.sum()
-
-
-def accuracy(outputs: np.ndarray, problem: Problem, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Share of rows (of weight) whose decision is the target."""
-    return _mean(decided(outputs, problem) == target, weight)
-
-
-def balanced_accuracy(outputs: np.ndarray, problem: Problem, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Mean over the classes that occur of the share of their rows that are decided rightly."""
-    right = decided(outputs, problem) == target
-    of_class = [np.where(target == label, weight, 0) for label in np.unique(target)]
-    return np.mean([_mean(right, own) for own in of_class], axis=0)
-
-
-def log_loss(outputs: np.ndarray, problem: Problem, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Minus the mean negative log-likelihood of the target; probabilities are cut at the precision of float32."""
-    if outputs.shape[-1] == 1:
-        chosen = np.where(target == 1, outputs[..., 0], 1 - outputs[..., 0])
-    else:
-        index = np.broadcast_to(target[:, None], (*outputs.shape[:-1], 1))
-        chosen = np.take_along_axis(outputs, index, axis=-1)[..., 0]
-    return _mean(np.log(np.clip(chosen, np.finfo(np.float32).eps, 1)), weight)
-
-
-def roc_auc(outputs: np.ndarray, problem: Problem, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of a binary model; ties count half."""
-    scores = outputs[..., -1]
-    flat = scores.reshape(-1, scores.shape[-1])
-    return np.array([_area(row, target == 1, weight) for row in flat]).reshape(scores.shape[:-1])
-
-
-def _area(scores: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> float:
-    levels, place = np.unique(scores, return_inverse=True)
-    ups = np.bincount(place, np.where(positive, weight, 0), len(levels))
-    downs = np.bincount(place, np.where(positive, 0, weight), len(levels))
-    below = np.cumsum(downs) - downs
-    return float((ups * (below + downs / 2)).sum() / (ups.sum() * downs.sum()))
-
-
-def r2(outputs: np.ndarray, problem: Problem, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """1 − residual over total sum of squares."""
-    around_mean = (target - _mean(target, weight)) ** 2
-    return 1 - _mean((outputs[..., 0] - target) ** 2, weight) / _mean(around_mean, weight)
-
-
-def mean_squared_error(outputs: np.ndarray, problem: Problem, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Minus the mean squared error."""
-    return -_mean((outputs[..., 0] - target) ** 2, weight)
-
-
-def mean_absolute_error(outputs: np.ndarray, problem: Problem, target: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Minus the mean absolute error."""
-    return -_mean(np.abs(outputs[..., 0] - target), weight)
-
-
-SCORES: dict[str, Callable[..., np.ndarray]] = {
-    score.__name__: score
-    for score in (
-        accuracy, balanced_accuracy, log_loss, roc_auc, r2, mean_squared_error, mean_absolute_error,
+    conditional: bool = Field(
+        default=False,
+        description="Shuffle only among rows whose correlated features are alike, so that no impossible row is made.",
     )
-}  # fmt: skip
-OF_REGRESSION = ("r2", "mean_squared_error", "mean_absolute_error")
+    correlated: float = Field(
+        default=0.3, gt=0, le=1, description="conditional: the association from which on features are correlated."
+    )
+    stratum: int = Field(default=30, ge=2, description="conditional: rows that are alike, at least.")
 
 
-OF_DECISIONS = ("accuracy", "balanced_accuracy")
 #: how decisions are made where a row's own score does not make them
 _OTHERWISE = {
     "rank": "the audit decides by rank among all rows (bias.decision.top_k)",
@@ -158,44 +95,118 @@ def misfit(task: Task, settings: PermutationSettings) -> str | None:
 def prepare(problem: Problem, settings: PermutationSettings, watch: Watch) -> Importance:
     """Mean fall of the score over the repeats, with its standard error and a 95 % t interval.
 
-    The interval tells how far other shuffles of the same rows would go; it does not tell how far other rows would.
-    The shuffles are those of `eli5.permutation_importance.get_score_importances` with the same random state; several
-    shuffled matrices share one call of the model.
+    The interval tells how far other shuffles of the same rows would go; whether other rows would lose by a shuffle at
+    all is what the p-values in the facts are about (`tasks/explain/sign_flips.py`). The columns of a group change
+    places together. The shuffles are those of `eli5.permutation_importance.get_score_importances` with the same random
+    state, except where they stay within strata of the correlated features (`tasks/explain/strata.py`).
     """
     from scipy.stats import t
 
     name = score_name(problem, settings)
-    rows, target, weight, limitations = scored_rows(problem, name)
-    state = np.random.RandomState(problem.generator("permutation").integers(2**32, dtype=np.uint64))
-    base, falls = score_falls(problem, rows, target, weight, name, settings.repeats, state, watch)
-    repeats, d = falls.shape
-    mean = falls.mean(axis=0)
-    error = np.full(d, np.nan)
-    half = np.full(d, np.nan)
+    scored, limitations = scored_rows(problem, name)
+    conditional: list[Strata] | None = None
+    generator = problem.generator("permutation")
+    if settings.conditional:
+        conditional = strata_of(problem, scored.rows, settings.correlated, settings.stratum, generator)
+        draws = _within(conditional, settings.repeats, generator)
+        limitations = (*limitations, *about_strata(problem, conditional, len(scored), settings.stratum))
+    else:
+        state = np.random.RandomState(generator.integers(2**32, dtype=np.uint64))
+        draws = _shuffles(len(scored), len(problem.players), settings.repeats, state)
+    found = score_falls(problem, scored, name, settings.repeats, draws, watch)
+    repeats, g = found.falls.shape
+    mean = found.falls.mean(axis=0)
+    error = np.full(g, np.nan)
+    half = np.full(g, np.nan)
     if repeats > 1:
-        error = falls.std(axis=0, ddof=1) / np.sqrt(repeats)
+        error = found.falls.std(axis=0, ddof=1) / np.sqrt(repeats)
         half = t.ppf(0.975, repeats - 1) * error
+    facts = {
+        "score": name,
+        "base_score": found.base,
+        "repeats": repeats,
+        "interval": "95 % over shuffles of the same rows (t); it does not tell how far other rows would go",
+        **_about_chance(problem, name, found.chances),
+    }
+    if conditional is not None:
+        facts["conditional"] = told_strata(problem, conditional, len(scored))
     return Importance(
         outputs=(None,),
         values=mean[None],
         std_error=error[None],
         ci_low=(mean - half)[None],
         ci_high=(mean + half)[None],
-        n_rows=np.array([len(rows)]),
-        score=name.replace("_", " "),
-        facts={
-            "score": name,
-            "base_score": float(base),
-            "repeats": repeats,
-            "interval": "95 % over shuffles of the same rows (t); it does not tell how far other rows would go",
-        },
+        n_rows=np.array([len(scored)]),
+        score=name.replace("_", " ") + (" within strata" if conditional is not None else ""),
+        facts=facts,
         limitations=(*limitations, *about_decisions(problem, settings)),
-        evaluations=(1 + repeats * d) * len(rows),
+        evaluations=(1 + repeats * g) * len(scored),
     )
 
 
-def scored_rows(problem: Problem, score: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Rows, targets and weights of the rows that have both, and a sentence about the others.
+def _about_chance(problem: Problem, name: str, chances: list[Chance] | None) -> dict[str, Any]:
+    """Facts: each player's p-value, as it is and adjusted for the number of players (Holm)."""
+    if chances is None:
+        return {"p_values": None, "p_value_test": "not available: roc_auc with weights has no test here"}
+    adjusted = holm([chance.p_value for chance in chances])
+    test = "DeLong, one-sided" if name == "roc_auc" else "sign flips of the rows' rises in loss, one-sided"
+    return {
+        "p_values": {
+            player.name: {"p_value": c.p_value, "p_adjusted": a, "n": c.n, "changed": c.changed}
+            for player, c, a in zip(problem.players, chances, adjusted, strict=True)
+        },
+        "p_value_test": f"{test}; null: shuffling makes no row worse by rule; p_adjusted by Holm over the features",
+    }
+
+
+# ---------------------------------------------------------------- rows
+
+
+@dataclass(frozen=True)
+class Picked:
+    """Some rows of a table that is too large to copy; reads as an array of them would."""
+
+    rows: np.ndarray
+    kept: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.kept), self.rows.shape[1]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Of a slice or positions these rows; of (:, column) that column, of (:, columns) those."""
+        if not isinstance(key, tuple):
+            return self.rows[self.kept[key]]
+        columns = key[1]
+        if np.ndim(columns) == 0:
+            return self.rows[self.kept, columns]
+        return np.stack([self.rows[self.kept, j] for j in columns], axis=1)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Rows that have a target and a weight.
+
+    Attributes:
+        rows: (n, d) codes; the problem's own where all of them are scored.
+        target, weight: (n,).
+        weighted: whether the user gave weights.
+    """
+
+    rows: Any
+    target: np.ndarray
+    weight: np.ndarray
+    weighted: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def scored_rows(problem: Problem, score: str) -> tuple[Scored, tuple[str, ...]]:
+    """The rows that have a target and a weight, and a sentence about the others.
 
     Raises:
         Incomplete: no row is left, or the score is not defined on those that are.
@@ -204,7 +215,11 @@ def scored_rows(problem: Problem, score: str) -> tuple[np.ndarray, np.ndarray, n
     known = np.isfinite(problem.target) & np.isfinite(weight) & (weight > 0)
     if problem.task != "regression":
         known &= problem.target >= 0
-    rows, target, weight = problem.rows[known], problem.target[known], weight[known]
+    rows: Any = problem.rows
+    target = problem.target
+    if not known.all():
+        rows = rows[known] if rows.size <= STACK else Picked(rows, np.flatnonzero(known))
+        target, weight = target[known], weight[known]
     if not len(rows):
         raise Incomplete("permutation importance needs rows whose target is known; none of the sample is")
     if score == "roc_auc" and len(np.unique(target)) < 2:
@@ -214,67 +229,155 @@ def scored_rows(problem: Problem, score: str) -> tuple[np.ndarray, np.ndarray, n
     left_out = len(known) - len(rows)
     plural = "row is" if left_out == 1 else "rows are"
     told = f"Permutation importance: {left_out} sampled {plural} left out, without a known target or weight."
-    return rows, target, weight, (told,) if left_out else ()
+    return Scored(rows, target, weight, problem.weight is not None), (told,) if left_out else ()
+
+
+# ---------------------------------------------------------------- shuffles: (player, source) pairs, (repeats × g)
+
+#: row i of a shuffled table has the player's values of row source[i]
+Shuffle = tuple[int, np.ndarray]
+
+
+def _shuffles(n: int, players: int, repeats: int, state: np.random.RandomState) -> Iterator[Shuffle]:
+    """eli5's shuffles of a table, column by column, of the rows' positions in place of their values."""
+    from eli5.permutation_importance import iter_shuffled
+
+    positions = np.arange(n)[:, None]
+    for _ in range(repeats):
+        for player in range(players):
+            for shuffled in iter_shuffled(positions, random_state=state):
+                yield player, shuffled[:, 0].copy()
+
+
+def _within(strata: list[Strata], repeats: int, generator: np.random.Generator) -> Iterator[Shuffle]:
+    """Shuffles in which a row's values come from its own stratum."""
+    orders = [np.argsort(own.place, kind="stable") for own in strata]
+    for _ in range(repeats):
+        for player, own in enumerate(strata):
+            source = np.empty(len(own.place), np.int64)
+            source[orders[player]] = np.lexsort((generator.random(len(source)), own.place))
+            yield player, source
+
+
+# ---------------------------------------------------------------- falls
+
+
+@dataclass(frozen=True)
+class Falls:
+    """What shuffling did.
+
+    Attributes:
+        base: the score of the rows as they are.
+        falls: (repeats, g) how far it falls.
+        chances: a test a player; None where there is none for the score.
+    """
+
+    base: float
+    falls: np.ndarray
+    chances: list[Chance] | None
 
 
 def score_falls(
-    problem: Problem,
-    rows: np.ndarray,
-    target: np.ndarray,
-    weight: np.ndarray,
-    score: str,
-    repeats: int,
-    state: np.random.RandomState,
-    watch: Watch,
-) -> tuple[float, np.ndarray]:
-    """The score of the rows as they are, and how far it falls in each repeat for each feature, (repeats, d)."""
-    n, d = rows.shape
-    kind: OutputKind = "probability"  # scores are of the model's own output, whichever is explained
-    measure = SCORES[score]
+    problem: Problem, scored: Scored, score: str, repeats: int, draws: Iterator[Shuffle], watch: Watch
+) -> Falls:
+    """Evaluates every shuffle. Shuffled rows exist a batch at a time, where the model reads them.
 
-    def scores_of(stack: np.ndarray, first: int) -> np.ndarray:
-        try:
-            outputs = problem.predictor(stack.reshape(-1, d), kind)
-        except OutputError as error:
-            assert problem.features is not None
-            places = {(first + int(str(position)) // n) % d for position in error.values}
-            raise OutputError(
-                "the model returned NaN or infinity for rows in which one feature was shuffled",
-                where="model.path",
-                values=[problem.features[place].name for place in sorted(places)],
-                hint="look at the model's answer to rows that do not occur",
-            ) from error
-        # Of several heads, the one that the target belongs to.
-        return measure(outputs.reshape(len(stack), n, -1)[..., problem.predictor.audited], problem, target, weight)
+    While one stack of shuffles is in the model, the one before is scored and the one after is drawn.
 
-    watch.expect((1 + repeats * d) * n)
-    own = problem.predictor(rows, kind)[None, :, problem.predictor.audited]
-    base = float(measure(own, problem, target, weight)[0])
+    Args:
+        draws: repeats × g shuffles, player by player.
+    """
+    n, g = len(scored), len(problem.players)
+    target, weight, audited = scored.target, scored.weight, problem.predictor.audited
+    watch.expect((1 + repeats * g) * n)
+    # Scores are of the model's own output, whichever is explained; of several heads, of the one that the target has.
+    own = problem.predictor(scored.rows, "probability")[:, audited]
+    base = float(SCORES[score](own, problem, target, weight))
+    own_rows = ROWS[score](own, problem, target).astype(np.float64)
     watch.advance(n)
-    # As many matrices as fill a few batches: a batch is padded, and a padded row costs as much as another.
-    size = max(1, min(repeats * d, -(-4 * problem.predictor.batch // n), STACK // max(rows.size, 1)))
-    stack = np.empty((size, n, d))
-    shuffles = _shuffles(rows, repeats, state)
-    falls: list[np.ndarray] = []
-    while filled := _fill(stack, shuffles):
-        falls.append(base - scores_of(stack[:filled], sum(map(len, falls))))
-        watch.advance(filled * n)
-    return base, np.concatenate(falls).reshape(repeats, d)
+    tested = np.arange(n)
+    if n * g > TESTED:
+        tested = np.sort(problem.generator("permutation test").choice(n, max(1, TESTED // g), replace=False))
+    rises = np.zeros((g, len(tested)))
+    falls: list[float] = []
+
+    def settle(stack: list[Shuffle], outputs: Future[np.ndarray]) -> None:
+        for (player, _), found in zip(stack, _judged(problem, stack, outputs), strict=True):
+            rows = ROWS[score](found[:, audited], problem, target)
+            shuffled = (
+                SCORES[score](found[:, audited], problem, target, weight)
+                if score == "roc_auc"
+                else summed(score, rows, target, weight)
+            )
+            falls.append(base - float(shuffled))
+            rises[player] += (own_rows - rows)[tested]
+        watch.advance(len(stack) * n)
+
+    # As many shuffles as fill a few batches: a batch is padded, and a padded row costs as much as another.
+    size = -(-4 * problem.predictor.batch // n)
+    size = max(1, min(repeats * g, size, STACK // (n * len(problem.outputs))))
+    columns = _columns(scored.rows)
+    apart = replace(watch, report=lambda task, done, total: None)  # hears a stop; the counting is done here
+    with ThreadPoolExecutor(2, "permutation") as pool:  # so that a stack's last batches run beside the next one's first
+        waiting: tuple[list[Shuffle], Future[np.ndarray]] | None = None
+        while stack := list(islice(draws, size)):
+            future = pool.submit(_outputs, problem, scored.rows, columns, stack, apart)
+            if waiting is not None:
+                settle(*waiting)
+            waiting = stack, future
+        if waiting is not None:
+            settle(*waiting)
+    return Falls(base, np.array(falls).reshape(repeats, g), _chances(score, scored, rises / repeats, tested))
 
 
-def _shuffles(rows: np.ndarray, repeats: int, state: np.random.RandomState) -> Iterator[np.ndarray]:
-    """For each repeat and feature the rows with that feature shuffled; each is only good until the next."""
-    from eli5.permutation_importance import iter_shuffled
-
-    for _ in range(repeats):
-        yield from iter_shuffled(rows, random_state=state)
+def _columns(rows: Any) -> np.ndarray | None:
+    """(d, n) a copy by columns, quick to take from; None of a table that is too large to copy."""
+    return None if isinstance(rows, Picked) or rows.size > STACK else np.ascontiguousarray(rows.T)
 
 
-def _fill(stack: np.ndarray, matrices: Iterator[Any]) -> int:
-    filled = 0
-    for filled, matrix in enumerate(islice(matrices, len(stack)), start=1):
-        stack[filled - 1] = matrix
-    return filled
+def _outputs(problem: Problem, rows: Any, columns: np.ndarray | None, stack: list[Shuffle], watch: Watch) -> np.ndarray:
+    """(s, n, k) outputs of shuffled tables."""
+    n = len(rows)
+    moved = []
+    for player, source in stack:
+        places = problem.players[player].columns
+        own = [(j, np.array(rows[:, j]) if columns is None else columns[j]) for j in places]
+        moved.append((source, own))
+
+    def fill(start: int, buffer: np.ndarray) -> None:
+        done = 0
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: the model is given infinity
+            while done < len(buffer):
+                which, first = divmod(start + done, n)
+                part = buffer[done : done + n - first]
+                source, own = moved[which]
+                part[:] = rows[first : first + len(part)]
+                for j, column in own:
+                    part[:, j] = np.take(column, source[first : first + len(part)])
+                done += len(part)
+
+    return problem.predictor.filled(len(stack) * n, fill, "probability", watch).reshape(len(stack), n, -1)
+
+
+def _judged(problem: Problem, stack: list[Shuffle], outputs: Future[np.ndarray]) -> np.ndarray:
+    try:
+        return outputs.result()
+    except OutputError as error:
+        n = len(stack[0][1])
+        players = {stack[int(str(position)) // n][0] for position in error.values}
+        raise OutputError(
+            "the model returned NaN or infinity for rows in which one feature was shuffled",
+            where="model.path",
+            values=[problem.players[player].name for player in sorted(players)],
+            hint="look at the model's answer to rows that do not occur",
+        ) from error
+
+
+def _chances(score: str, scored: Scored, rises: np.ndarray, tested: np.ndarray) -> list[Chance] | None:
+    if score == "roc_auc":
+        return None if scored.weighted else [delong(own, scored.target[tested] == 1) for own in rises]
+    share = shares(score, scored.target, scored.weight)[tested]
+    return [sign_flips(own * share) for own in rises]
 
 
 TECHNIQUE = Technique(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
@@ -16,11 +16,15 @@ import numpy as np
 from tasks.errors import OutputError
 from tasks.load.arrangement import Arrangement
 from tasks.load.backend import tensorflow
+from tasks.load.compiling import Compiled, compiled, is_ready, may_compile, probe_rows
 from tasks.load.outputs import OutputKind, Outputs
 from tasks.watch import Watch
 
 #: rows of a table a batch, where the compiled call is near its fastest (tests/bench/bench_predictor.py)
-TABLE_BATCH = 16_384
+TABLE_BATCH = 32_768
+#: a call of few rows of a table takes a batch smaller by this, where a whole one has so many products (some 20 ms) that
+#: compiling a second shape is soon worth it
+FEW, FEW_PRODUCTS = 8, 2**31
 #: products of rows and weights a batch: a huge model takes fewer rows, so that stopping takes no longer
 MAX_PRODUCTS = 2**34
 #: numbers in a batch of the model's inputs (64 MiB), of which several are under way
@@ -28,8 +32,8 @@ MAX_CELLS = 2**24
 #: pixels of all images a batch: 64 of 64×64, 8 of 224×224
 IMAGE_PIXELS = 2**18
 LEAST_IMAGES = 8
-#: batches of one call that are under way at a time
-IN_FLIGHT = 4
+#: batches of one call that are under way or waiting for a thread at a time
+IN_FLIGHT = 6
 _NAMED = 5
 _ALIGNMENT = 64
 #: a probability may leave [0, 1] by rounding, not by more
@@ -39,8 +43,10 @@ _ROUNDING = 1e-6
 class Predictor:
     """Evaluates the model on coded rows, or on images of 0–255.
 
-    Every call of the model has the same shape, the last batch being padded, so that a row's outputs are the same bits
-    in whatever company it comes, and nothing is traced twice. Threads may share a predictor.
+    Calls of the model have a fixed shape, the last batch being padded, so that a row's outputs are the same bits in
+    whatever company it comes, and nothing is traced twice. A heavy model of a table has a second, smaller shape for few
+    rows, where it is seen to give the same bits. Threads may share a predictor. XLA compiles table models where it can;
+    which form is taken, and so each bit, depends on the model alone (`tasks/load/compiling.py`).
 
     Args:
         keras_model: the model; it is not changed.
@@ -48,7 +54,7 @@ class Predictor:
         arrangement: from rows to its inputs.
         row_shape: of one row: (d,) codes or (height, width, channels).
         where: the model's path, for messages.
-        batch: rows a call of the model.
+        batch: rows a call of the model at most.
     """
 
     def __init__(
@@ -66,13 +72,15 @@ class Predictor:
         self.row_shape = row_shape
         self._outputs = outputs
         self._where = where
-        self._dtype = np.dtype(np.float64 if len(row_shape) == 1 else np.float32)
+        # Rows that only need rounding are rounded as they are copied: half of what a batch moves.
+        wide = len(row_shape) == 1 and not is_ready(arrangement, keras_model)
+        self._dtype = np.dtype(np.float64 if wide else np.float32)
         self.batch = _static_batch(keras_model) or batch or batch_size(keras_model, row_shape)
         self._graphs: dict[OutputKind, Callable[[Any], Any]] = {}
-        self._compiled: dict[OutputKind, Callable[..., Any]] = {}
-        self._free: list[np.ndarray] = []  # buffers for batches
+        self._compiled: dict[OutputKind, Compiled] = {}
+        self._free: dict[int, list[np.ndarray]] = defaultdict(list)  # buffers for batches, by size
         self._guard = threading.RLock()
-        self.traces = 0  # how often a function of this predictor was traced
+        self.traces = 0  # how often a function of this predictor was traced for whole batches
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -93,6 +101,10 @@ class Predictor:
     def owners(self) -> np.ndarray | None:
         """(width,) the feature of each column of the model's matrix, -1 for a constant; None where columns mix."""
         return self.arrangement.owners
+
+    def by_xla(self, kind: OutputKind = "probability") -> bool:
+        """Whether XLA compiles the function of this kind; compiles it if that is not done yet."""
+        return self._function(kind).by_xla
 
     @property
     def differentiable(self) -> bool:
@@ -136,17 +148,33 @@ class Predictor:
         """
         if rows.shape[1:] != self.row_shape:
             raise ValueError(f"rows of shape {rows.shape[1:]}, not {self.row_shape}")
-        return self._evaluated(rows, kind, watch)
 
-    # ------------------------------------------------------------ inside
+        def fill(start: int, buffer: np.ndarray) -> None:
+            with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: the model is given infinity
+                np.copyto(buffer, rows[start : start + len(buffer)], casting="unsafe")
 
-    def _evaluated(self, rows: np.ndarray, kind: OutputKind, watch: Watch | None) -> np.ndarray:
-        """Evaluates batch after batch, the next one handed over while TensorFlow computes the one before."""
-        found = np.empty((len(rows), len(self.outputs)))
+        return self.filled(len(rows), fill, kind, watch)
+
+    def filled(
+        self,
+        n: int,
+        fill: Callable[[int, np.ndarray], None],
+        kind: OutputKind = "probability",
+        watch: Watch | None = None,
+    ) -> np.ndarray:
+        """As a call, of n rows that are written where the model reads them, and exist a batch at a time.
+
+        Args:
+            fill: (start, buffer (m, …)): writes rows start … start + m; called from several threads, in any order.
+
+        Raises:
+            OutputError, Stopped, DeadlinePassed: as a call.
+        """
+        found = np.empty((n, len(self.outputs)))
         function = self._function(kind)
 
-        def batch(start: int) -> np.ndarray:
-            return self._batch(function, rows[start : start + self.batch])
+        def batch(start: int, size: int) -> np.ndarray:
+            return self._batch(function.shapes[size], size, min(size, n - start), lambda buffer: fill(start, buffer))
 
         def keep(start: int, out: np.ndarray) -> None:
             if watch is not None:
@@ -154,15 +182,15 @@ class Predictor:
             self._check(out, kind, start)
             found[start : start + len(out)] = out
 
-        starts = range(0, len(rows), self.batch)
-        if len(starts) <= 1:
-            for start in starts:
-                keep(start, batch(start))
+        planned = _batches(n, tuple(function.shapes))
+        if len(planned) <= 1:
+            for start, size in planned:
+                keep(start, batch(start, size))
             return found
         flying: deque[tuple[int, Future[np.ndarray]]] = deque()
         try:
-            for start in starts:
-                flying.append((start, _threads().submit(batch, start)))
+            for start, size in planned:
+                flying.append((start, _threads().submit(batch, start, size)))
                 if len(flying) == IN_FLIGHT:
                     first, future = flying.popleft()
                     keep(first, future.result())
@@ -174,38 +202,52 @@ class Predictor:
                 future.cancel()
         return found
 
-    def _function(self, kind: OutputKind) -> Callable[..., Any]:
+    # ------------------------------------------------------------ inside
+
+    def _function(self, kind: OutputKind) -> Compiled:
         """The compiled function, traced on first use."""
         with self._guard:
             if kind not in self._compiled:
-                tf = tensorflow()
-                graph = self.graph(kind)
-
-                def traced(batch: Any) -> Any:
-                    self.traces += 1
-                    return graph(batch)
-
-                signature = [tf.TensorSpec((self.batch, *self.row_shape), tf.as_dtype(self._dtype))]
-                if _broken(self.keras_model):
-                    # Fused into a matrix product, ReLU makes 0 of NaN and hides it; called as it is, it does not.
-                    self._compiled[kind] = graph
-                else:
-                    compiled = tf.function(traced, input_signature=signature, autograph=False, jit_compile=False)
-                    self._compiled[kind] = compiled.get_concrete_function()
+                self._compiled[kind] = self._new_function(kind)
             return self._compiled[kind]
 
-    def _batch(self, function: Callable[..., Any], part: np.ndarray) -> np.ndarray:
-        """One call of the model: the rows, filled up with the first of them to the batch, → (rows, k) float32."""
+    def _new_function(self, kind: OutputKind) -> Compiled:
+        tf = tensorflow()
+        graph = self.graph(kind)
+        if _broken(self.keras_model):
+            # Fused into a matrix product, ReLU makes 0 of NaN and hides it; called as it is, it does not.
+            return Compiled({self.batch: graph}, by_xla=False)
+
+        def traced(batch: Any) -> Any:
+            self.traces += batch.shape[0] == self.batch and not tf.executing_eagerly()
+            return graph(batch)
+
+        def signature(size: int) -> Any:
+            return tf.TensorSpec((size, *self.row_shape), tf.as_dtype(self._dtype))
+
+        sizes: tuple[int, ...] = (self.batch,)
+        probe = None
+        if len(self.row_shape) == 1 and self.arrangement.in_graph:
+            heavy = self.batch * self.keras_model.count_params() >= FEW_PRODUCTS
+            if heavy and self.batch % FEW == 0 and _static_batch(self.keras_model) is None:
+                sizes = (self.batch, self.batch // FEW)
+            probe = probe_rows(self.arrangement, self.batch, self.row_shape[0]).astype(self._dtype)
+        return compiled(traced, signature, sizes, probe, xla=may_compile(self.keras_model, self.arrangement))
+
+    def _batch(
+        self, function: Callable[..., Any], size: int, rows: int, fill: Callable[[np.ndarray], None]
+    ) -> np.ndarray:
+        """One call of the model: rows, filled up with the first of them to the size, → (rows, k) float32."""
         try:
-            buffer = self._free.pop()
+            buffer = self._free[size].pop()
         except IndexError:
-            buffer = _aligned((self.batch, *self.row_shape), self._dtype)
-        np.copyto(buffer[: len(part)], part, casting="unsafe")
-        buffer[len(part) :] = part[0]
+            buffer = _aligned((size, *self.row_shape), self._dtype)
+        fill(buffer[:rows])
+        buffer[rows:] = buffer[0]
         # TensorFlow reads the buffer itself; `tf.constant` would copy it, which costs a fifth of a small model's time.
         tensor = tensorflow().experimental.dlpack.from_dlpack(buffer.__dlpack__())
-        out = np.array(function(tensor).numpy()[: len(part)])  # copied: a model may hand its input through
-        self._free.append(buffer)
+        out = np.array(function(tensor).numpy()[:rows])  # copied: a model may hand its input through
+        self._free[size].append(buffer)
         return out
 
     def _shaped(self, inputs: Any) -> Any:
@@ -239,6 +281,18 @@ class Predictor:
             values=(np.flatnonzero(bad)[:_NAMED] + start).tolist(),
             hint="look at these rows, or at the model's last layer",
         )
+
+
+def _batches(n: int, sizes: tuple[int, ...]) -> list[tuple[int, int]]:
+    """(start, size) of the batches that n rows take: large ones, and small ones where half a large one is enough."""
+    large, small = sizes[0], sizes[-1]
+    found = []
+    start = 0
+    while start < n:
+        size = large if 2 * (n - start) > large else small
+        found.append((start, size))
+        start += size
+    return found
 
 
 @cache

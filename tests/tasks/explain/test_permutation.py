@@ -12,7 +12,8 @@ import pytest
 
 from tasks.errors import Incomplete, OutputError, Stopped
 from tasks.explain.base import Importance, Problem
-from tasks.explain.permutation import SCORES, PermutationSettings, decided, misfit, prepare, score_falls
+from tasks.explain.permutation import PermutationSettings, Scored, _shuffles, misfit, prepare, score_falls
+from tasks.explain.scores import SCORES, decided
 from tasks.watch import Watch
 
 
@@ -20,6 +21,13 @@ def importance(problem: Problem, watch: Watch | None = None, **settings: Any) ->
     found = prepare(problem, PermutationSettings(**settings), watch or Watch())
     assert isinstance(found, Importance)
     return found
+
+
+def falls(problem: Problem, score: str, repeats: int, state: np.random.RandomState) -> tuple[float, np.ndarray]:
+    scored = Scored(problem.rows, problem.target, np.ones(len(problem.rows)))
+    draws = _shuffles(len(scored), len(problem.players), repeats, state)
+    found = score_falls(problem, scored, score, repeats, draws, Watch())
+    return found.base, found.falls
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +55,7 @@ def regression(table_problem: Callable[..., Problem], network: Callable[..., Any
     return replace(problem, target=problem.predictor(rows)[:, 0] + generator.normal(0, 0.3, 200))
 
 
-@pytest.mark.parametrize("score", ["accuracy", "log_loss", "roc_auc"])
+@pytest.mark.parametrize("score", ["accuracy", "balanced_accuracy", "log_loss", "roc_auc"])
 def test_equal_to_eli5_with_the_same_random_state(binary: Problem, score: str) -> None:
     from eli5.permutation_importance import get_score_importances
 
@@ -56,12 +64,12 @@ def test_equal_to_eli5_with_the_same_random_state(binary: Problem, score: str) -
     def score_of(rows: np.ndarray, target: np.ndarray) -> float:
         return float(SCORES[score](binary.predictor(rows)[None], binary, target, weight)[0])
 
-    base, falls = get_score_importances(
+    base, theirs = get_score_importances(
         score_of, binary.rows, binary.target, n_iter=7, random_state=np.random.RandomState(5)
     )
-    ours = score_falls(binary, binary.rows, binary.target, weight, score, 7, np.random.RandomState(5), Watch())
+    ours = falls(binary, score, 7, np.random.RandomState(5))
     assert ours[0] == base
-    np.testing.assert_array_equal(ours[1], np.array(falls))
+    np.testing.assert_array_equal(ours[1], np.array(theirs))
 
 
 @pytest.mark.parametrize("name", ["binary", "several", "regression"])
@@ -96,9 +104,9 @@ def test_mean_error_and_interval_are_those_of_the_repeats(binary: Problem) -> No
 
     found = importance(binary, repeats=8)
     state = np.random.RandomState(binary.generator("permutation").integers(2**32, dtype=np.uint64))
-    _, falls = score_falls(binary, binary.rows, binary.target, np.ones(300), "accuracy", 8, state, Watch())
-    np.testing.assert_allclose(found.values[0], falls.mean(axis=0))
-    np.testing.assert_allclose(found.std_error[0], falls.std(axis=0, ddof=1) / np.sqrt(8))
+    _, own = falls(binary, "accuracy", 8, state)
+    np.testing.assert_allclose(found.values[0], own.mean(axis=0))
+    np.testing.assert_allclose(found.std_error[0], own.std(axis=0, ddof=1) / np.sqrt(8))
     np.testing.assert_allclose(found.ci_high - found.values, t.ppf(0.975, 7) * found.std_error)
     np.testing.assert_allclose(found.ci_low + found.ci_high, 2 * found.values)
     assert found.outputs == (None,)
@@ -309,3 +317,206 @@ def test_shuffles_that_break_the_model_name_the_feature(table_problem: Callable[
     rows = np.array([[9.0, -8.0], [1.0, 0.0], [-8.0, 9.0]])
     with pytest.raises(OutputError, match="one feature was shuffled: x"):
         importance(table_problem(model, rows, rows, target=np.array([0, 1, 0])))
+
+
+# ---------------------------------------------------------------- stacks, groups, memory
+
+
+def test_batches_and_stacks_change_nothing(
+    binary: Problem, table_problem: Callable[..., Problem], network: Callable[..., Any]
+) -> None:
+    whole = importance(binary, repeats=4, score="log_loss")
+    for batch in (64, 256):
+        parts = table_problem(network(5), binary.rows, binary.background, batch=batch, target=binary.target)
+        found = importance(parts, repeats=4, score="log_loss")
+        np.testing.assert_allclose(found.values, whole.values, atol=1e-9)
+
+
+def test_permuting_columns_permutes_importances(
+    network: Callable[..., Any], binary: Problem, table_problem: Callable[..., Problem]
+) -> None:
+    """Under the same shuffles: those of one column are taken for another."""
+    order = np.array([3, 0, 4, 1, 2])
+    model = network(5)
+    weights = model.get_weights()
+    weights[0] = weights[0][order]
+    model.set_weights(weights)
+    turned = table_problem(model, binary.rows[:, order], binary.background[:, order], target=binary.target)
+    scored = [Scored(p.rows, p.target, np.ones(300)) for p in (binary, turned)]
+    source = list(_shuffles(300, 5, 2, np.random.RandomState(1)))
+    place = {int(column): new for new, column in enumerate(order)}
+    one = score_falls(binary, scored[0], "log_loss", 2, iter(source), Watch()).falls
+    moved = sorted(((at // 5, place[p], rows) for at, (p, rows) in enumerate(source)), key=lambda draw: draw[:2])
+    other = score_falls(turned, scored[1], "log_loss", 2, iter([draw[1:] for draw in moved]), Watch()).falls
+    np.testing.assert_allclose(other, one[:, order], atol=1e-6)
+
+
+def test_columns_of_a_group_change_places_together(binary: Problem, table_problem: Callable[..., Problem]) -> None:
+    """Shuffled apart, two copies of one column that cancel in the model would matter; together they do not."""
+    model = _straight(np.array([3.0, -3.0, 1.0]))
+    rows = np.random.default_rng(0).normal(size=(400, 3))
+    rows[:, 1] = rows[:, 0]
+    problem = table_problem(model, rows, rows[:5], target=(rows[:, 2] > 0).astype(np.int64))
+    apart = importance(problem, repeats=3)
+    bound = importance(replace(problem, groups={"pair": (0, 1)}), repeats=3)
+    assert apart.values.shape == (1, 3)
+    assert bound.values.shape == (1, 2)
+    assert apart.values[0, :2].min() > 0.1
+    assert bound.values[0, 0] == pytest.approx(0, abs=1e-3)  # rounding may turn a score that is near the threshold
+    assert list(bound.facts["p_values"]) == ["pair", "x2"]
+    alone = importance(replace(problem, groups={"x2": (2,)}), repeats=3)
+    np.testing.assert_array_equal(alone.values, apart.values)
+
+
+def _straight(weights: np.ndarray) -> Any:
+    import keras
+
+    model = keras.Sequential([keras.Input((len(weights),)), keras.layers.Dense(1, activation="sigmoid")])
+    model.set_weights([weights.astype(np.float32)[:, None], np.zeros(1, np.float32)])
+    return model
+
+
+def test_rows_in_a_file_give_what_rows_in_memory_give(binary: Problem, tmp_path: Any) -> None:
+    path = tmp_path / "rows"
+    binary.rows.tofile(path)
+    mapped = np.memmap(path, np.float64, "r", shape=binary.rows.shape)
+    for settings in ({}, {"conditional": True}):
+        found = importance(replace(binary, rows=mapped), repeats=2, **settings)
+        np.testing.assert_array_equal(found.values, importance(binary, repeats=2, **settings).values)
+
+
+def test_a_table_too_large_to_copy_by_columns(binary: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = importance(binary, repeats=2, score="log_loss")
+    monkeypatch.setattr("tasks.explain.permutation.STACK", 1000)
+    monkeypatch.setattr("tasks.explain.permutation.TESTED", 500)
+    found = importance(binary, repeats=2, score="log_loss")
+    np.testing.assert_array_equal(found.values, whole.values)
+    assert {own["n"] for own in found.facts["p_values"].values()} == {100}
+    assert {own["n"] for own in whole.facts["p_values"].values()} == {300}
+
+
+# ---------------------------------------------------------------- p-values
+
+
+def test_p_values_tell_a_feature_that_matters_from_one_that_does_not(table_problem: Callable[..., Problem]) -> None:
+    generator = np.random.default_rng(3)
+    rows = generator.normal(size=(500, 3))
+    target = (generator.random(500) < 1 / (1 + np.exp(-2 * rows[:, 0]))).astype(np.int64)
+    problem = table_problem(_straight(np.array([2.0, 0.0, 0.3])), rows, rows[:5], target=target)
+    for score in ("accuracy", "balanced_accuracy", "log_loss", "roc_auc"):
+        found = importance(problem, score=score)
+        p = {name: own["p_value"] for name, own in found.facts["p_values"].items()}
+        assert p["x0"] < 1e-10
+        assert p["x1"] == 1.0  # not one row changed
+        assert found.facts["p_values"]["x1"]["changed"] == 0
+        assert p["x2"] > 0.05  # noise that the model took for a signal
+        assert all(own["p_adjusted"] >= own["p_value"] for own in found.facts["p_values"].values())
+
+
+def test_p_values_of_a_regression_are_those_of_its_squared_errors(regression: Problem) -> None:
+    one, other = (importance(regression, score=name).facts["p_values"] for name in ("r2", "mean_squared_error"))
+    assert one == other
+    assert min(own["p_value"] for own in one.values()) < 1e-6
+
+
+def test_the_area_under_the_curve_has_no_test_with_weights(binary: Problem) -> None:
+    found = importance(replace(binary, weight=np.full(300, 2.0)), score="roc_auc", repeats=2)
+    assert found.facts["p_values"] is None
+    assert "not available" in found.facts["p_value_test"]
+
+
+def test_p_values_are_seldom_small_where_nothing_matters(table_problem: Callable[..., Problem]) -> None:
+    """Targets that have nothing to do with the rows: 40 audits, 4 features each."""
+    small = []
+    model = _straight(np.array([1.0, -0.5, 0.8, 0.3]))
+    base = table_problem(model, np.zeros((1, 4)), np.zeros((1, 4)), batch=4096)
+    for seed in range(40):
+        generator = np.random.default_rng(seed)
+        rows = generator.normal(size=(120, 4))
+        problem = replace(base, rows=rows, target=generator.integers(0, 2, 120), seed=seed)
+        found = importance(problem, repeats=5, score="log_loss")
+        small += [own["p_value"] <= 0.05 for own in found.facts["p_values"].values()]
+    assert np.mean(small) <= 0.1  # 0.05 and three standard errors
+
+
+# ---------------------------------------------------------------- within strata
+
+
+def test_a_redundant_feature_has_less_within_strata(table_problem: Callable[..., Problem]) -> None:
+    generator = np.random.default_rng(4)
+    rows = generator.normal(size=(2000, 4))
+    rows[:, 1] = rows[:, 0] + generator.normal(0, 0.1, 2000)
+    target = (rows[:, 0] + rows[:, 2] > 0).astype(np.int64)
+    model = _straight(np.array([2.0, 0.0, 2.0, 0.0]))
+    problem = table_problem(model, rows, rows[:5], target=target)
+    plain, within = importance(problem, repeats=5), importance(problem, repeats=5, conditional=True)
+    assert within.values[0, 0] < plain.values[0, 0] / 4  # its copy tells nearly all of it
+    assert within.values[0, 2] == pytest.approx(plain.values[0, 2], abs=0.02)  # nothing tells anything of it
+    assert within.values[0, [1, 3]].tolist() == [0, 0]  # the model does not look
+    told = within.facts["conditional"]
+    assert [told[name]["given"] for name in ("x0", "x1", "x2", "x3")] == [["x1"], ["x0"], [], []]
+    assert told["x0"]["strata"] > 20
+    assert told["x0"]["smallest"] >= 30
+    assert (told["x0"]["movable"], told["x0"]["rows"]) == (2000, 2000)
+    assert (told["x2"]["strata"], told["x2"]["smallest"]) == (1, 2000)
+    assert within.score == "accuracy within strata"
+    assert "conditional" not in plain.facts
+
+
+def test_a_copy_of_a_category_leaves_no_row_to_move(table_problem: Callable[..., Problem]) -> None:
+    generator = np.random.default_rng(5)
+    codes = generator.integers(0, 3, 600)
+    rows = np.stack([codes, codes, generator.normal(size=600)], axis=1).astype(float)
+    model = _straight(np.array([1.0, 1.0, 0.1]))
+    problem = table_problem(model, rows, rows[:5], target=(codes > 1).astype(np.int64), categories={0: 3, 1: 3})
+    found = importance(problem, repeats=3, conditional=True)
+    assert found.values[0, :2].tolist() == [0, 0]
+    assert found.facts["conditional"]["x0"]["movable"] == 0
+    assert "fewer than half of the rows have another value to take" in found.limitations[0]
+    assert "x0, x1" in found.limitations[0]
+
+
+def test_too_few_rows_for_strata_are_told(table_problem: Callable[..., Problem]) -> None:
+    rows = np.random.default_rng(6).normal(size=(40, 2))
+    rows[:, 1] = rows[:, 0]
+    problem = table_problem(_straight(np.ones(2)), rows, rows[:5], target=np.arange(40) % 2)
+    found = importance(problem, repeats=2, conditional=True)
+    assert "not conditional" in found.limitations[0]
+    assert "x0, x1" in found.limitations[0]
+    assert importance(problem, repeats=2, conditional=True, stratum=5).limitations == ()
+
+
+def test_a_group_is_conditioned_on_what_goes_with_any_of_its_columns(table_problem: Callable[..., Problem]) -> None:
+    generator = np.random.default_rng(7)
+    rows = generator.normal(size=(500, 4))
+    rows[:, 3] = rows[:, 1] + generator.normal(0, 0.2, 500)
+    problem = table_problem(_straight(np.ones(4)), rows, rows[:5], target=(rows.sum(axis=1) > 0).astype(int))
+    found = importance(replace(problem, groups={"pair": (0, 1)}), repeats=2, conditional=True)
+    told = found.facts["conditional"]
+    assert list(told) == ["pair", "x2", "x3"]
+    assert told["pair"]["given"] == ["x3"]
+    assert told["x3"]["given"] == ["x1"]
+
+
+def test_constants_nulls_and_one_row_within_strata(table_problem: Callable[..., Problem]) -> None:
+    rows = np.random.default_rng(8).normal(size=(200, 3))
+    rows[:, 1] = 4.0
+    rows[:, 2] = np.where(np.arange(200) % 2, 1e300, rows[:, 0])
+    model = _straight(np.array([1.0, 1.0, 0.0]))
+    problem = table_problem(model, np.where(rows > 1e200, 7.0, rows), rows[:5], target=np.arange(200) % 2)
+    assert importance(problem, repeats=2, conditional=True).values[0, 1] == 0
+    one = replace(problem, rows=problem.rows[:1], target=np.array([1]))
+    assert importance(one, repeats=2, conditional=True).values.tolist() == [[0, 0, 0]]
+
+
+def test_some_rows_of_a_table_too_large_to_copy(binary: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = binary.target.copy()
+    target[::7] = -1
+    some = replace(binary, target=target, groups={"pair": (1, 3)})
+    expected = [importance(some, repeats=2, conditional=conditional) for conditional in (False, True)]
+    monkeypatch.setattr("tasks.explain.permutation.STACK", 400)
+    for conditional, own in zip((False, True), expected, strict=True):
+        found = importance(some, repeats=2, conditional=conditional)
+        np.testing.assert_array_equal(found.values, own.values)
+        assert found.facts == own.facts
+        assert found.n_rows == 300 - 43

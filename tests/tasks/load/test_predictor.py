@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,10 +10,11 @@ import pytest
 
 from tasks.errors import DeadlinePassed, OutputError, Stopped
 from tasks.load import open_subject
-from tasks.load.arrangement import Pixels, identity
+from tasks.load.arrangement import Blocks, Frames, Lines, Pixels, Table, identity
 from tasks.load.backend import tensorflow
+from tasks.load.compiling import compiled, may_compile, probe_rows
 from tasks.load.outputs import describe
-from tasks.load.predictor import Predictor, batch_size
+from tasks.load.predictor import Predictor, _batches, batch_size
 from tasks.watch import Watch
 
 ROWS = np.random.default_rng(0).normal(size=(1000, 3))
@@ -206,7 +209,7 @@ def test_it_stops_within_a_batch(make_network):
 
 
 @pytest.mark.parametrize(
-    ("width", "hidden", "batch"), [(3, 8, 16_384), (107, 64, 16_384), (5000, 4, 2048), (600, 4000, 4096)]
+    ("width", "hidden", "batch"), [(3, 8, 32_768), (107, 64, 32_768), (5000, 4, 2048), (600, 4000, 4096)]
 )
 def test_the_batch_of_a_table_depends_on_the_model_alone(make_network, width, hidden, batch):
     assert batch_size(make_network(width, hidden=hidden), (7,)) == batch
@@ -273,3 +276,171 @@ def test_adult_rows_are_predicted_as_model_predict_does():
     with ThreadPoolExecutor(4) as pool:
         for other in pool.map(lambda _: subject.predictor(subject.rows, "margin"), range(4)):
             assert np.array_equal(other, shared)
+
+
+# ---------------------------------------------------------------- how it is compiled
+
+#: two kinds of model in a fresh process with so many threads: the bits of what they answer
+_BITS = """
+import hashlib, sys
+import numpy as np
+from tasks.load.backend import tensorflow
+tf = tensorflow()
+tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
+import keras
+from tasks.load.arrangement import identity
+from tasks.load.outputs import describe
+from tasks.load.predictor import Predictor
+
+def bits(width, hidden, activation, outputs, plain):
+    generator = np.random.default_rng(0)
+    inputs = value = keras.Input((width,))
+    for units in hidden:
+        value = keras.layers.Dense(units, activation)(value)
+    if plain:
+        value = keras.layers.Flatten()(keras.layers.Conv1D(1, 1)(keras.layers.Reshape((-1, 1))(value)))
+    model = keras.Model(inputs, keras.layers.Dense(outputs, "softmax" if outputs > 1 else "sigmoid")(value))
+    model.set_weights([generator.normal(0, 1 / np.sqrt(w.shape[0]), w.shape) for w in model.get_weights()])
+    classes = ("a", "b", "c")[: max(2, outputs)]
+    task = "binary" if outputs == 1 else "multiclass"
+    predictor = Predictor(model, describe(model, task, classes, "y", "m"), identity(width), (width,), batch=4096)
+    assert predictor.by_xla() is not plain
+    found = predictor(generator.normal(size=(10_000, width)), "margin")
+    print(hashlib.sha256(found.tobytes()).hexdigest())
+
+for plain in (False, True):
+    bits(100, (64, 64), "relu", 1, plain)
+    bits(700, (33, 17), "gelu", 3, plain)
+"""
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", _BITS, str(threads)], capture_output=True, text=True, check=True, timeout=120
+        ).stdout.split()
+        for threads in (1, 3)
+    ]
+    assert len(set(said[0])) == 4
+    assert said[0] == said[1]
+
+
+def test_xla_compiles_a_table_model_and_a_heavy_one_in_two_shapes(make_network, monkeypatch):
+    light = predictor(make_network(3, hidden=64), batch=1024)
+    assert light.by_xla()
+    assert list(light._function("probability").shapes) == [1024]
+    monkeypatch.setattr("tasks.load.predictor.FEW_PRODUCTS", 2**16)
+    found = predictor(make_network(3, hidden=64), batch=1024)
+    assert found.by_xla()
+    assert found.by_xla("margin")
+    assert list(found._function("probability").shapes) == [1024, 128]
+    assert found.traces == 2
+    whole = light(ROWS)
+    for start, stop in ((0, 1), (7, 9), (100, 300), (0, 700), (500, 1000)):
+        assert np.array_equal(found(ROWS[start:stop]), whole[start:stop])
+
+
+@pytest.mark.parametrize(
+    ("n", "planned"),
+    [
+        (0, []),
+        (1, [(0, 8)]),
+        (32, [(0, 8), (8, 8), (16, 8), (24, 8)]),
+        (33, [(0, 64)]),
+        (65, [(0, 64), (64, 8)]),
+        (128, [(0, 64), (64, 64)]),
+    ],
+)
+def test_rows_are_split_into_batches_of_two_sizes(n, planned):
+    assert _batches(n, (64, 8)) == planned
+
+
+def test_one_size_where_the_other_gives_other_bits(make_network):
+    """A graph that tells a row how many it came with."""
+    tf = tensorflow()
+
+    def company(batch):
+        return tf.cast(
+            tf.reduce_sum(batch, axis=1, keepdims=True) + tf.cast(tf.shape(batch)[0], tf.float64), tf.float32
+        )
+
+    rows = np.random.default_rng(0).normal(size=(64, 3))
+    found = compiled(company, lambda size: tf.TensorSpec((size, 3), tf.float64), (64, 8), rows, xla=True)
+    assert list(found.shapes) == [64]
+    assert found.by_xla
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        pytest.param(lambda tf, rows: tf.numpy_function(np.sin, [rows], tf.float64), id="python"),
+        pytest.param(lambda tf, rows: tf.strings.to_number(tf.strings.as_string(rows)), id="text"),
+        pytest.param(lambda tf, rows: tf.cumsum(rows, axis=0), id="of its place in the batch"),
+    ],
+)
+def test_what_xla_cannot_do_or_does_otherwise_is_left_to_tensorflow(graph):
+    tf = tensorflow()
+    rows = np.random.default_rng(0).normal(size=(16, 3))
+    found = compiled(lambda x: graph(tf, x), lambda size: tf.TensorSpec((size, 3), tf.float64), (16,), rows, xla=True)
+    assert not found.by_xla
+    assert np.allclose(found.shapes[16](tf.constant(rows)), graph(tf, tf.constant(rows)))
+
+
+def test_convolutions_text_and_calls_into_python_are_not_given_to_xla(make_network):
+    tensorflow()
+    import keras
+
+    assert may_compile(make_network(3), identity(3))
+    inputs = keras.Input((3, 1))
+    assert not may_compile(keras.Model(inputs, keras.layers.Conv1D(2, 2)(inputs)), identity(3))
+    inner = keras.Model(inputs, keras.layers.Conv1D(2, 2)(inputs))
+    assert not may_compile(keras.Model(inputs, inner(inputs)), identity(3))
+    text = keras.Input((1,), dtype="string")
+    assert not may_compile(keras.Model(text, keras.layers.Identity()(text)), identity(1))
+    assert not may_compile(make_network(3), Frames(3, None, None))
+
+
+def test_rows_to_probe_with_are_rows_that_can_be():
+    lines = Lines(np.array([0]), np.array([1]), np.array([0.5]), np.array([-20.0]), np.array([np.nan]))
+    table = Table(np.array([1, 2]), 0, np.eye(2)[[0, 1, 0]])
+    rows = probe_rows(Blocks(3, lines, (table,)), 1000, 2)
+    assert set(rows[:, 0]) == {0, 1}  # not null
+    encoded = rows[:, 1] * 0.5 - 20
+    assert abs(encoded.mean()) < 0.2
+    assert 0.9 < encoded.std() < 1.1
+    assert np.array_equal(rows, probe_rows(Blocks(3, lines, (table,)), 1000, 2))
+
+
+def test_nan_in_a_row_is_found_by_either_form(with_seed):
+    """TensorFlow's fused ReLU hides it; XLA's does not."""
+    tensorflow()
+    import keras
+
+    inputs = keras.Input((3,))
+    model = with_seed(keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Dense(64, "relu")(inputs))))
+    rows = ROWS.copy()
+    rows[7, 1] = np.nan
+    with pytest.raises(OutputError) as caught:
+        predictor(model, "regression")(rows)
+    assert caught.value.values == (7,)
+
+
+def test_a_ready_matrix_of_either_precision_gives_the_same_bits(make_network):
+    found = predictor(make_network(3))
+    narrow = ROWS.astype(np.float32)
+    assert np.array_equal(found(narrow), found(narrow.astype(np.float64)))
+    with pytest.raises(OutputError):
+        predictor(make_network(3), "regression")(np.where(ROWS > 0, 1e300, ROWS))
+
+
+def test_rows_may_be_written_where_the_model_reads_them(make_network, monkeypatch):
+    monkeypatch.setattr("tasks.load.predictor.FEW_PRODUCTS", 0)
+    found = predictor(make_network(3))
+    asked = []
+
+    def fill(start, buffer):
+        asked.append((start, len(buffer)))
+        buffer[:] = ROWS[start : start + len(buffer)]
+
+    assert np.array_equal(found.filled(300, fill, "margin"), found(ROWS[:300], "margin"))
+    assert sorted(asked) == [(0, 128), (128, 128), (256, 16), (272, 16), (288, 12)]
