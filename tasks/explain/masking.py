@@ -6,32 +6,32 @@ one compiled graph: a loop over rows, in which each masked row exists only as a 
 Two ways, of which the first that fits and agrees with the predictor is taken; where none does, nothing is explained:
 
 - *factored*: the model's first operation is a Dense layer on a matrix whose columns belong to one feature each. Its
-  result is then a sum over features: what a coalition's features add comes from the row, what the others add from the
-  background; and the latter is computed once for all rows. Encoding and first layer leave the inner loop.
+  result is then a sum over players: what a coalition's players add comes from the row, what the others add from the
+  background; and the latter is computed once for all rows. Encoding and first layer leave the inner loop
+  (`first_layer.py`).
 - *plain*: rows are mixed as codes, encoded and put through the whole model.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from tasks.errors import Incomplete, OutputError
 from tasks.explain.base import OF_BATCH, Problem
+from tasks.explain.first_layer import NotFactored, first_layer
 from tasks.explain.gradients import TRACING
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
-    import keras
     import tensorflow as tf
 
-    #: (R, d) rows, how many of them count, (C, d) coalitions → (R, C, k)
-    Graph = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+    OfRows = Callable[[tf.Tensor], tf.Tensor]
+    OfCoalitions = Callable[[tf.Tensor], tf.Tensor]
+    Means = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 Way = Literal["factored", "plain"]
 
@@ -39,12 +39,37 @@ Way = Literal["factored", "plain"]
 ROWS = 64
 #: model evaluations of one turn of its loop, and floats that a layer may hold in it
 EVALUATIONS, FLOATS = 16_384, 2**20
-#: layers that treat each column of a matrix by itself when a model is applied
-COLUMNWISE = ("Normalization", "Rescaling", "BatchNormalization")
-#: layers that do nothing then
-IDLE = ("Dropout", "GaussianNoise", "GaussianDropout", "AlphaDropout", "ActivityRegularization", "Identity")
+#: floats that the coalitions' own part may hold for all calls (128 MiB); beyond that it is made anew for each
+KEPT = 2**25
 #: how far a way may be from the predictor, relative to values beyond 1
 TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """What a way computes, in three parts, so that none is done more often than it must be.
+
+    Attributes:
+        of_rows: (R, d) rows → what is needed of them.
+        of_coalitions: (C, g) coalitions → what is needed of the background.
+        means: of_rows, how many rows count, (C, g) coalitions, of_coalitions → (R, C, k).
+        kept: floats that `of_coalitions` holds for each coalition.
+        width: numbers a row in the widest thing that a turn of the loop makes of its own.
+    """
+
+    of_rows: OfRows
+    of_coalitions: OfCoalitions
+    means: Means
+    kept: int
+    width: int
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    of_rows: Any
+    of_coalitions: Any
+    means: Any
+    kept: int
 
 
 @dataclass(frozen=True)
@@ -56,16 +81,22 @@ class MaskedMeans:
         evaluations: spent on comparing the way with the predictor.
         count: c coalitions.
         background: b rows.
+        block: coalitions that one call of the compiled graph takes.
     """
 
     way: Way
     evaluations: int
     count: int
     background: int
-    _compiled: Any
-    _blocks: tuple[Any, ...]
+    block: int
+    _compiled: _Compiled
+    _blocks: tuple[_Block, ...]
     _problem: Problem
     _watch: Watch
+
+    def of(self, masks: np.ndarray) -> MaskedMeans:
+        """The same for other coalitions, (c, g) bool, without compiling anew."""
+        return replace(self, count=len(masks), _blocks=_blocks(masks, self.block, self._compiled))
 
     def __call__(self, rows: np.ndarray) -> np.ndarray:
         """Means over the background.
@@ -96,17 +127,18 @@ class MaskedMeans:
         import tensorflow as tf
 
         n = len(rows)
-        found = np.empty((n, sum(size for size, _ in self._blocks), len(self._problem.outputs)))
+        found = np.empty((n, self.count, len(self._problem.outputs)))
         for start in range(0, n, ROWS):
             part = rows[start : start + ROWS]
             full = np.zeros((ROWS, rows.shape[1]))
             full[: len(part)] = part
-            tensor, count = tf.constant(full), tf.constant(len(part), tf.int32)
+            of_rows, count = self._compiled.of_rows(tf.constant(full)), tf.constant(len(part), tf.int32)
             done = 0
-            for size, coalitions in self._blocks:
-                means = self._compiled(tensor, count, coalitions).numpy()
-                found[start : start + len(part), done : done + size] = means[: len(part), :size]
-                done += size
+            for block in self._blocks:
+                fixed = self._compiled.of_coalitions(block.coalitions) if block.fixed is None else block.fixed
+                means = self._compiled.means(of_rows, count, block.coalitions, fixed).numpy()
+                found[start : start + len(part), done : done + block.count] = means[: len(part), : block.count]
+                done += block.count
                 self._watch.advance(0)
         return found
 
@@ -117,7 +149,7 @@ def masked_means(
     """Prepares the evaluation of coalitions.
 
     Args:
-        masks: (c, d) bool: which features are the row's own.
+        masks: (c, g) bool: which players are the row's own.
         ways: which ways to try, in order.
 
     Raises:
@@ -125,12 +157,12 @@ def masked_means(
     """
     gap = np.inf
     for way in ways:
-        graph, width = _factored(problem) if way == "factored" else _plain(problem)
+        graph = _factored(problem) if way == "factored" else _plain(problem)
         if graph is None:
             continue
         # Text and Python functions in the graph have no XLA form.
-        for jit in (True, False) if _may_compile(problem) else (False,):
-            means = _built(problem, masks, graph, width, way, jit, watch)
+        for jit in (True, False) if may_compile(problem) else (False,):
+            means = _built(problem, masks, graph, way, jit, watch)
             if means is None:
                 continue
             gap = gap_of(problem, masks, means)
@@ -150,7 +182,8 @@ def gap_of(problem: Problem, masks: np.ndarray, means: MaskedMeans, rows: int = 
     some = np.linspace(0, len(problem.rows) - 1, min(rows, len(problem.rows))).astype(int)
     few = np.linspace(0, len(masks) - 1, min(coalitions, len(masks))).astype(int)
     got = means.unjudged(problem.rows[some])[:, few]
-    mixed = np.where(masks[few][None, :, None], problem.rows[some][:, None, None], problem.background)
+    known = masks[few][:, _player_of_column(problem)]
+    mixed = np.where(known[None, :, None], problem.rows[some][:, None, None], problem.background)
     try:
         truth = problem.predictor(mixed.reshape(-1, mixed.shape[-1]), problem.kind)
     except OutputError:
@@ -161,42 +194,78 @@ def gap_of(problem: Problem, masks: np.ndarray, means: MaskedMeans, rows: int = 
     return float(np.nan_to_num(gaps, nan=np.inf, posinf=np.inf).max())
 
 
-def _may_compile(problem: Problem) -> bool:
+def may_compile(problem: Problem) -> bool:
+    """Whether XLA could know every operation; compiling tells."""
     texts = any(str(tensor.dtype) == "string" for tensor in problem.predictor.keras_model.inputs)
     return bool(problem.predictor.arrangement.in_graph) and not texts
 
 
-def _built(
-    problem: Problem, masks: np.ndarray, graph: Callable[[int], Graph], width: int, way: Way, jit: bool, watch: Watch
-) -> MaskedMeans | None:
+def _built(problem: Problem, masks: np.ndarray, graph: _Graph, way: Way, jit: bool, watch: Watch) -> MaskedMeans | None:
     """Traces and compiles; None where TensorFlow cannot."""
     import tensorflow as tf
 
-    c, d = masks.shape
+    c, g = masks.shape
     b = len(problem.background)
-    most = max(1, min(EVALUATIONS, max(2048, FLOATS // width)) // b)
-    blocks = -(-c // most)
-    size = -(-c // blocks)
-    signature = [
-        tf.TensorSpec((ROWS, d), tf.float64),
-        tf.TensorSpec((), tf.int32),
-        tf.TensorSpec((size, d), tf.bool),
-    ]
-    parts = []
-    for start in range(0, c, size):
-        part = masks[start : start + size]
-        full = np.ones((size, d), bool)
-        full[: len(part)] = part
-        parts.append((len(part), tf.constant(full)))
+    most = max(1, evaluations_of_a_turn(graph.width) // b)
+    size = -(-c // -(-c // most))
+    rows = tf.TensorSpec((ROWS, problem.rows.shape[1]), tf.float64)
+    count, coalitions = tf.TensorSpec((), tf.int32), tf.TensorSpec((size, g), tf.bool)
+
+    def traced(function: Any, *signature: Any) -> Any:
+        options = {"autograph": False, "jit_compile": jit}
+        return tf.function(function, input_signature=signature, **options).get_concrete_function()
+
     try:
         with TRACING:
-            function = tf.function(graph(size), input_signature=signature, autograph=False, jit_compile=jit)
-            compiled = function.get_concrete_function()
-        means = MaskedMeans(way, 3 * 8 * b, c, b, compiled, tuple(parts), problem, watch)
-        means.unjudged(problem.rows[:1])
-    except (tf.errors.OpError, NotImplementedError, _NotFactored):
+            of_rows, of_coalitions = traced(graph.of_rows, rows), traced(graph.of_coalitions, coalitions)
+            inputs = (tf.TensorSpec(part.output_shapes, part.output_dtypes) for part in (of_rows, of_coalitions))
+            own, fixed = inputs
+            means = traced(graph.means, own, count, coalitions, fixed)
+        compiled = _Compiled(of_rows, of_coalitions, means, graph.kept)
+        found = MaskedMeans(way, 3 * 8 * b, c, b, size, compiled, _blocks(masks, size, compiled), problem, watch)
+        found.unjudged(problem.rows[:1])
+    except (tf.errors.OpError, NotImplementedError, NotFactored):
         return None
-    return means
+    return found
+
+
+def evaluations_of_a_turn(width: int) -> int:
+    """Rows through the model at a time, where its widest layer has `width` numbers a row."""
+    return min(EVALUATIONS, max(2048, FLOATS // width))
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Coalitions of one call.
+
+    Attributes:
+        count: how many count; the others fill up.
+        coalitions: (C, g) bool tensor.
+        fixed: what is needed of the background; None where it would take too much memory to keep.
+    """
+
+    count: int
+    coalitions: tf.Tensor
+    fixed: tf.Tensor | None
+
+
+def _blocks(masks: np.ndarray, size: int, compiled: _Compiled) -> tuple[_Block, ...]:
+    import tensorflow as tf
+
+    blocks = []
+    for start in range(0, len(masks), size):
+        part = masks[start : start + size]
+        full = np.ones((size, masks.shape[1]), bool)
+        full[: len(part)] = part
+        coalitions = tf.constant(full)
+        keep = compiled.kept * len(masks) <= KEPT
+        blocks.append(_Block(len(part), coalitions, compiled.of_coalitions(coalitions) if keep else None))
+    return tuple(blocks)
+
+
+def _player_of_column(problem: Problem) -> np.ndarray:
+    """(d,) int64: each column's player."""
+    return problem.membership.argmax(axis=0)
 
 
 # ---------------------------------------------------------------- the graphs
@@ -224,154 +293,59 @@ def _averaged(outputs: tf.Tensor, coalitions: int, background: int) -> tf.Tensor
     return tf.reduce_mean(shaped, axis=1)
 
 
-def _plain(problem: Problem) -> tuple[Callable[[int], Graph], int]:
+def _plain(problem: Problem) -> _Graph:
     """Rows are mixed as codes."""
+    import tensorflow as tf
+
     predictor, background = problem.predictor, problem.background
     b, d = background.shape
     k = len(predictor.outputs)
     model = predictor.graph(problem.kind)
+    player = _player_of_column(problem)
 
-    def graph(size: int) -> Graph:
-        def means(rows: tf.Tensor, count: tf.Tensor, coalitions: tf.Tensor) -> tf.Tensor:
-            import tensorflow as tf
+    def means(rows: tf.Tensor, count: tf.Tensor, coalitions: tf.Tensor, known: tf.Tensor) -> tf.Tensor:
+        size = coalitions.shape[0]
+        absent = tf.constant(background)[None]
 
-            absent = tf.constant(background)[None]
+        def of_row(row: tf.Tensor) -> tf.Tensor:
+            mixed = tf.where(known[:, None, :], rows[row][None, None, :], absent)
+            return tf.ensure_shape(_averaged(model(tf.reshape(mixed, (size * b, d))), size, b), (size, k))
 
-            def of_row(row: tf.Tensor) -> tf.Tensor:
-                mixed = tf.where(coalitions[:, None, :], rows[row][None, None, :], absent)
-                return tf.ensure_shape(_averaged(model(tf.reshape(mixed, (size * b, d))), size, b), (size, k))
-
-            return _loop(ROWS, (size, k), count, of_row)
-
-        return means
+        return _loop(ROWS, (size, k), count, of_row)
 
     owners = predictor.owners
-    return graph, d if owners is None else len(owners)
+    width = d if owners is None else len(owners)
+    return _Graph(tf.identity, lambda coalitions: tf.gather(coalitions, player, axis=1), means, d, width)
 
 
-def _factored(problem: Problem) -> tuple[Callable[[int], Graph] | None, int]:
+def _factored(problem: Problem) -> _Graph | None:
     """The first layer's result is a sum of what row and background add; None where the model does not begin so."""
-    predictor, background = problem.predictor, problem.background
-    owners = predictor.owners
-    start = first_dense(predictor.keras_model)
-    if owners is None or start is None:
-        return None, 0
-    before, dense = start
-    b, d = background.shape
-    k = len(predictor.outputs)
-    units, width = int(dense.units), len(owners)
-    rest = predictor.model_graph(problem.kind)
-    #: (d, width): which columns a feature owns
-    owned = (owners[None] == np.arange(d)[:, None]).astype(np.float32)
-    constant = (owners < 0).astype(np.float32)
+    import tensorflow as tf
 
-    def graph(size: int) -> Graph:
-        def means(rows: tf.Tensor, count: tf.Tensor, coalitions: tf.Tensor) -> tf.Tensor:
-            import tensorflow as tf
-
-            kernel = tf.convert_to_tensor(dense.kernel)
-            bias = tf.zeros(units) if dense.bias is None else tf.convert_to_tensor(dense.bias)
-
-            def matrix(codes: tf.Tensor) -> tf.Tensor:
-                value = predictor.encode(codes)
-                for layer in before:
-                    value = (
-                        layer(value, training=False) if type(layer).__name__ == "BatchNormalization" else layer(value)
-                    )
-                return value
-
-            def added(encoded: tf.Tensor) -> tf.Tensor:
-                """(n, width) → (n, d, units): what each feature adds."""
-                parts = encoded[:, None, :] * owned
-                return tf.reshape(tf.matmul(tf.reshape(parts, (-1, width)), kernel), (-1, d, units))
-
-            absent = matrix(tf.constant(background))
-            bias += tf.matmul(absent[:1] * constant, kernel)[0]
-            known = tf.cast(coalitions, tf.float32)
-            of_background = tf.reshape(tf.transpose(added(absent), (1, 0, 2)), (d, b * units))
-            of_background = tf.reshape(tf.matmul(1 - known, of_background), (size, b, units))
-            of_rows = added(matrix(rows))
-
-            def of_row(row: tf.Tensor) -> tf.Tensor:
-                own = tf.matmul(known, of_rows[row]) + bias
-                summed = tf.reshape(own[:, None, :] + of_background, (size * b, units))
-                with answering(dense, dense.activation(summed)):
-                    outputs = rest(tf.zeros((size * b, width)))
-                return tf.ensure_shape(_averaged(outputs, size, b), (size, k))
-
-            return _loop(ROWS, (size, k), count, of_row)
-
-        return means
-
-    return graph, units
-
-
-class _NotFactored(Exception):
-    """The model did not ask the layer that was to answer for its inputs."""
-
-
-@contextmanager
-def answering(layer: keras.layers.Layer, answer: Any) -> Iterator[None]:
-    """While it lasts, the layer answers the calling thread with this tensor, whatever it is given.
-
-    Raises:
-        _NotFactored: it was not asked exactly once.
-    """
-    thread = threading.get_ident()
-    asked = 0
-    with TRACING:
-        call, kept = layer.call, vars(layer).get("call")
-
-        def told(*args: Any, **kwargs: Any) -> Any:
-            nonlocal asked
-            if threading.get_ident() != thread:
-                return call(*args, **kwargs)
-            asked += 1
-            return answer
-
-        # Straight into the instance: Keras tracks what is set as an attribute.
-        vars(layer)["call"] = told
-        try:
-            yield
-        finally:
-            if kept is None:
-                del vars(layer)["call"]
-            else:
-                vars(layer)["call"] = kept
-    if asked != 1:
-        raise _NotFactored
-
-
-def first_dense(model: keras.Model) -> tuple[list[keras.layers.Layer], keras.layers.Layer] | None:
-    """The Dense layer that alone takes the model's one matrix, and the layers before it, which treat columns singly.
-
-    None where the model begins in another way, or where it cannot be told.
-    """
-    function = getattr(model, "_functional", None) or model
-    by_depth = getattr(function, "_nodes_by_depth", None)
-    if by_depth is None or len(model.inputs) != 1 or len(model.inputs[0].shape) != 2:
+    layer = first_layer(problem)
+    if layer is None:
         return None
-    nodes = [node for depth in by_depth.values() for node in depth]
-    tensor = function.inputs[0]
-    before: list[keras.layers.Layer] = []
-    while True:
-        users = [node for node in nodes if any(value is tensor for value in node.input_tensors)]
-        if len(users) != 1 or any(value is tensor for value in function.outputs):
-            return None
-        layer = users[0].operation
-        kind = type(layer).__name__
-        if not type(layer).__module__.startswith("keras.") or len(users[0].output_tensors) != 1:
-            return None
-        if kind == "Dense":
-            return (before, layer) if _plain_dense(layer) else None
-        if kind not in COLUMNWISE + IDLE:
-            return None
-        if kind in COLUMNWISE:
-            before.append(layer)
-        tensor = users[0].output_tensors[0]
+    background = problem.background
+    b, g, units = len(background), len(problem.players), layer.units
+    k = len(problem.outputs)
 
+    def of_coalitions(coalitions: tf.Tensor) -> tf.Tensor:
+        added = tf.reshape(tf.transpose(layer.added(layer.matrix(tf.constant(background))), (1, 0, 2)), (g, b * units))
+        return tf.reshape(tf.matmul(1 - tf.cast(coalitions, tf.float32), added), (-1, b, units))
 
-def _plain_dense(layer: keras.layers.Layer) -> bool:
-    """Whether it is a matrix product in float32 and nothing else."""
-    quantized = getattr(layer, "quantization_mode", None) is not None
-    return not quantized and not getattr(layer, "lora_enabled", False) and layer.compute_dtype == "float32"
+    def of_rows(rows: tf.Tensor) -> tf.Tensor:
+        return layer.added(layer.matrix(rows))
+
+    def means(rows: tf.Tensor, count: tf.Tensor, coalitions: tf.Tensor, of_background: tf.Tensor) -> tf.Tensor:
+        size = coalitions.shape[0]
+        known = tf.cast(coalitions, tf.float32)
+        bias = layer.bias(layer.matrix(tf.constant(background[:1])))
+
+        def of_row(row: tf.Tensor) -> tf.Tensor:
+            own = tf.matmul(known, rows[row]) + bias
+            outputs = layer.outputs(tf.reshape(own[:, None, :] + of_background, (size * b, units)))
+            return tf.ensure_shape(_averaged(outputs, size, b), (size, k))
+
+        return _loop(ROWS, (size, k), count, of_row)
+
+    return _Graph(of_rows, of_coalitions, means, b * units, units)

@@ -2,6 +2,9 @@
 
 They draw from NumPy's global generator, so each row is explained under a lock with the generator set to the same
 state; what they do not say about their error, `std_error` leaves null.
+
+Features that are bound together come and go together. The library has no groups of columns, or not for all explainers:
+it is then given the game of the players itself, whose rows are zeros and ones, against the row of zeros.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 
 from tasks.errors import Incomplete
 from tasks.explain.base import Attribution, Prepared, Problem
+from tasks.explain.first_layer import columns_of_players
 from tasks.explain.shap_guard import shap_at_work
 from tasks.watch import Watch
 
@@ -57,13 +61,13 @@ def prepare_library(problem: Problem, estimator: str, coalitions: int, samples: 
     else:
         of = {"shap.kernel": _kernel, "shap.permutation": _permutation, "shap.exact": _exact}[estimator]
         row = of(problem, coalitions, model)
-        facts["coalitions"] = 2 ** problem.rows.shape[1] if estimator == "shap.exact" else coalitions
+        facts["coalitions"] = 2 ** len(problem.players) if estimator == "shap.exact" else coalitions
     seed = int(problem.generator(estimator).integers(2**31))
     spent = model.rows
 
     def explain(rows: np.ndarray, explained: np.ndarray) -> Attribution:
         before = model.rows
-        values = np.empty((*explained.shape, rows.shape[1]))
+        values = np.empty((*explained.shape, len(problem.players)))
         base = np.empty(explained.shape)
         for i, (one, wanted) in enumerate(zip(rows, explained, strict=True)):
             with _seeded(seed):
@@ -90,13 +94,40 @@ def _shap() -> Any:
     return shap
 
 
+def _game(problem: Problem, model: _Counted) -> Callable[[np.ndarray], tuple[Any, np.ndarray, np.ndarray]]:
+    """A row → what shap is to explain: a function of rows, the row, the background.
+
+    Without groups these are the model, the row and the background; else the game of the players.
+    """
+    if not problem.groups:
+        return lambda one: (model, one, problem.background)
+    g, d = problem.membership.shape
+
+    def game(one: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray]:
+        def worth(coalitions: Any) -> np.ndarray:
+            known = np.asarray(coalitions) @ problem.membership > 0.5
+            mixed = np.where(known[:, None], one, problem.background).reshape(-1, d)
+            return model(mixed).reshape(len(known), len(problem.background), -1).mean(axis=1)
+
+        return worth, np.ones(g), np.zeros((1, g))
+
+    return game
+
+
 def _kernel(problem: Problem, coalitions: int, model: _Counted) -> Row:
     """shap.KernelExplainer without its choice of features, which would set all but ten to nought."""
     shap = _shap()
-    with _seeded(0):
-        explainer = shap.KernelExplainer(model, problem.background)
+    game = _game(problem, model)
+
+    def made(one: np.ndarray) -> tuple[Any, np.ndarray]:
+        function, row, background = game(one)
+        with _seeded(0):
+            return shap.KernelExplainer(function, background), row
+
+    always = made(problem.rows[0])  # without groups it is the same for all rows
 
     def row(one: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        explainer, one = made(one) if problem.groups else (always[0], one)
         values = explainer.shap_values(one[None], nsamples=coalitions, l1_reg=0, silent=True)[0]
         return values.T[wanted], np.asarray(explainer.expected_value)[wanted]
 
@@ -105,32 +136,35 @@ def _kernel(problem: Problem, coalitions: int, model: _Counted) -> Row:
 
 def _permutation(problem: Problem, coalitions: int, model: _Counted) -> Row:
     """shap's permutation explainer: marginal contributions along random orders and their reverses."""
-    shap = _shap()
-    explainer = shap.explainers.Permutation(model, _masker(problem), seed=0)
-    evaluations = max(coalitions, 2 * problem.rows.shape[1] + 1)
+    evaluations = max(coalitions, 2 * len(problem.players) + 1)
 
-    def row(one: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = explainer(one[None], max_evals=evaluations, silent=True)
-        return found.values[0].T[wanted], np.atleast_1d(found.base_values[0])[wanted]
+    def made(function: Any, masker: Any) -> Any:
+        return _shap().explainers.Permutation(function, masker, seed=0)
 
-    return row
+    return _by_masker(problem, made, evaluations, model)
 
 
 def _exact(problem: Problem, coalitions: int, model: _Counted) -> Row:
-    """shap's exact explainer: every coalition of the features in which the row differs from the background."""
+    """shap's exact explainer: every coalition of the players in which the row differs from the background."""
+    return _by_masker(problem, _shap().explainers.Exact, 2 ** len(problem.players), model)
+
+
+def _by_masker(problem: Problem, made: Callable[[Any, Any], Any], evaluations: int, model: _Counted) -> Row:
     shap = _shap()
-    explainer = shap.explainers.Exact(model, _masker(problem))
-    every = 2 ** problem.rows.shape[1]
+    game = _game(problem, model)
+
+    def explainer(one: np.ndarray) -> tuple[Any, np.ndarray]:
+        function, row, background = game(one)
+        return made(function, shap.maskers.Independent(background, max_samples=len(background))), row
+
+    always = explainer(problem.rows[0])  # without groups it is the same for all rows
 
     def row(one: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = explainer(one[None], max_evals=every, silent=True)
+        explain, one = explainer(one) if problem.groups else (always[0], one)
+        found = explain(one[None], max_evals=evaluations, silent=True)
         return found.values[0].T[wanted], np.atleast_1d(found.base_values[0])[wanted]
 
     return row
-
-
-def _masker(problem: Problem) -> Any:
-    return _shap().maskers.Independent(problem.background, max_samples=len(problem.background))
 
 
 # ---------------------------------------------------------------- on encoded columns
@@ -160,12 +194,9 @@ def _encoded(problem: Problem, rows: np.ndarray) -> np.ndarray:
     return np.asarray(problem.predictor.encode(tf.constant(rows)), np.float32)
 
 
-def _by_feature(problem: Problem, values: np.ndarray) -> np.ndarray:
-    """(…, width) attributions of encoded columns, summed to those of features, (…, d)."""
-    owners = problem.predictor.owners
-    assert owners is not None
-    summing = (owners[:, None] == np.arange(problem.rows.shape[1])).astype(np.float64)
-    return values.reshape(*values.shape[:1], -1).astype(np.float64) @ summing
+def _by_player(problem: Problem, values: np.ndarray) -> np.ndarray:
+    """(m, width) attributions of encoded columns, summed to those of players, (m, g)."""
+    return values.reshape(*values.shape[:1], -1).astype(np.float64) @ columns_of_players(problem).T.astype(np.float64)
 
 
 def _gradient(problem: Problem, samples: int, model: _Counted) -> Row:
@@ -182,7 +213,7 @@ def _gradient(problem: Problem, samples: int, model: _Counted) -> Row:
             output_rank_order="custom", rseed=seed,
         )  # fmt: skip
         model.rows += samples * len(wanted)
-        return _by_feature(problem, np.moveaxis(values[0], -1, 0)), base[wanted]
+        return _by_player(problem, np.moveaxis(values[0], -1, 0)), base[wanted]
 
     return row
 
@@ -207,6 +238,6 @@ def _deep(problem: Problem, model: _Counted) -> Row:
                 hint="choose another estimator",
             ) from error
         model.rows += 2 * len(problem.background) * len(problem.outputs)
-        return _by_feature(problem, np.moveaxis(values[0], -1, 0)[wanted]), base[wanted]
+        return _by_player(problem, np.moveaxis(values[0], -1, 0)[wanted]), base[wanted]
 
     return row

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tasks.explain import coalitions as coalitions_module
 from tasks.explain.coalitions import (
     LISTED,
     Coalitions,
@@ -17,7 +19,9 @@ from tasks.explain.coalitions import (
     draw_coalitions,
     fewest_coalitions,
     pairs_of_size,
+    staged,
 )
+from tasks.explain.smooth_regression import SmoothRegression, choose_smoothness
 
 
 def random_game(d: int, seed: int = 0) -> np.ndarray:
@@ -199,3 +203,126 @@ def test_more_coalitions_come_closer() -> None:
     ]
     assert all(after < before for before, after in itertools.pairwise(errors))
     assert errors[-1] < errors[0] / 5
+
+
+# ---------------------------------------------------------------- stages
+
+
+@pytest.mark.parametrize(("d", "budget", "counts"), [(8, 254, [60, 130, 254]), (13, 2000, [256, 512, 1000, 2000])])
+def test_stages_contain_one_another_and_are_samples_themselves(d: int, budget: int, counts: list[int]) -> None:
+    drawn = draw_coalitions(d, budget, np.random.default_rng(0))
+    counts = [*counts[:-1], drawn.count]
+    stages = staged(drawn, counts, np.random.default_rng(1))
+    looked = np.zeros((0, d), bool)
+    for stage, count in zip(stages, counts, strict=True):
+        looked = np.concatenate([looked, stage.added])
+        part = stage.coalitions
+        np.testing.assert_array_equal(looked[stage.order], part.masks)  # what was looked at is what is solved
+        np.testing.assert_array_equal(np.sort(part.sizes), part.sizes)
+        assert count <= part.count <= count + 2 * d
+        assert part.drawn[1] == drawn.drawn[1]  # size one is always complete
+        assert part.weights.sum() == pytest.approx(1)
+        assert {s: there for s, (_, there) in part.drawn.items()} == {s: there for s, (_, there) in drawn.drawn.items()}
+    np.testing.assert_array_equal(stages[-1].coalitions.masks, drawn.masks)
+    assert stages[-1].coalitions.drawn == drawn.drawn
+    np.testing.assert_allclose(stages[-1].coalitions.weights, drawn.weights)
+
+
+def test_a_single_stage_is_all_there_is() -> None:
+    drawn = draw_coalitions(9, 100, np.random.default_rng(0))
+    (stage,) = staged(drawn, [100], np.random.default_rng(1))
+    assert stage.coalitions is drawn
+    np.testing.assert_array_equal(stage.both, drawn.both)
+
+
+def test_stages_do_not_favour_a_feature() -> None:
+    """A stage is a random part: in many draws every feature is in as many of its coalitions as any other."""
+    counts = np.zeros(8)
+    for seed in range(200):
+        drawn = draw_coalitions(8, 160, np.random.default_rng(seed))
+        first = staged(drawn, [70, drawn.count], np.random.default_rng(seed + 1000))[0].coalitions
+        counts += first.masks[first.sizes == 3].sum(axis=0)
+    expected = counts.sum() / 8
+    assert ((counts - expected) ** 2 / expected).sum() < 24.3  # χ² of 7 degrees of freedom, 99.9 %
+
+
+def test_a_stage_estimates_as_well_as_a_draw_of_its_size() -> None:
+    """Errors of the first of two stages and of draws of their own, on the same random games."""
+    errors: list[list[float]] = [[], []]
+    for seed in range(40):
+        game = random_game(8, seed)
+        exact = by_definition(game)
+        drawn = draw_coalitions(8, 200, np.random.default_rng(seed))
+        first = staged(drawn, [80, drawn.count], np.random.default_rng(seed + 500))[0].coalitions
+        own = draw_coalitions(8, first.count, np.random.default_rng(seed + 900))
+        for found, part in zip(errors, (first, own), strict=True):
+            found.append(np.abs(KernelRegression(part).values(*pairs_and_total(game, part)) - exact).mean())
+    assert 0.85 < np.mean(errors[0]) / np.mean(errors[1]) < 1.15
+
+
+# ---------------------------------------------------------------- how pairs are dealt out to sizes
+
+
+def _network(codes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    d = codes.shape[1]
+    weights, out = generator.normal(size=(d, 24)), generator.normal(size=24) / 3
+    mixed = (np.where(codes, generator.normal(size=d), generator.normal(size=(10, 1, d))) for _ in range(16))
+    return np.array([(1 / (1 + np.exp(-np.maximum(m @ weights, 0) @ out))).mean(axis=0) for m in mixed])
+
+
+def _trees(codes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    from sklearn.ensemble import GradientBoostingRegressor
+
+    d = codes.shape[1]
+    rows = generator.normal(size=(1500, d))
+    label = rows[:, 0] * rows[:, 1] + np.sin(2 * rows[:, 2]) + (rows[:, 3] > 0) * rows[:, 4] * rows[:, 5]
+    model = GradientBoostingRegressor(max_depth=4, n_estimators=60, random_state=0).fit(rows, label)
+    mixed = (np.where(codes, generator.normal(size=d), rows[:10, None]).reshape(-1, d) for _ in range(16))
+    return np.array([model.predict(m).reshape(10, -1).mean(axis=0) for m in mixed])
+
+
+def _majority(codes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    d = codes.shape[1]
+    return np.array([(codes @ generator.exponential(size=d) > d / 2).astype(float) for _ in range(16)])
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("games_of", [_network, _trees, _majority])
+@pytest.mark.parametrize("budget", [128, 512])
+def test_leverage_scores_are_no_better(
+    games_of: Callable[..., np.ndarray], budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table in `draw_coalitions`: `pytest --soak -s` prints its lines."""
+    d = 12
+    codes = ((np.arange(2**d)[:, None] >> np.arange(d)) & 1).astype(bool)
+    games = games_of(codes, np.random.default_rng(0))
+    total = games[:, -1] - games[:, 0]
+
+    def pairs(part: Coalitions) -> np.ndarray:
+        worth = games[:, part.both @ (1 << np.arange(d))]
+        half = worth.shape[1] // 2
+        return (worth[:, :half] - worth[:, half:] + total[:, None]) / 2
+
+    every = draw_coalitions(d, 2**d, np.random.default_rng(0))
+    exact = KernelRegression(every).values(pairs(every), total)
+    dealt = coalitions_module._dealt
+
+    def error() -> np.ndarray:
+        found = []
+        for seed in range(5):
+            part = draw_coalitions(d, budget, np.random.default_rng(seed))
+            smooth = SmoothRegression(part, choose_smoothness(part, pairs(part), total))
+            solvers = (KernelRegression(part), smooth)
+            found.append([np.abs(solver.values(pairs(part), total) - exact).mean() for solver in solvers])
+        return np.mean(found, axis=0) / np.abs(exact).mean()
+
+    kernel = error()
+    # A pair's share of its size, times the number of pairs of that size: the same for all sizes.
+    monkeypatch.setattr(
+        coalitions_module,
+        "_dealt",
+        lambda left, there, mass: dealt(left, there, {s: 0.5 if 2 * s == d else 1.0 for s in mass}),
+    )
+    leverage = error()
+    print(games_of.__name__, budget, "kernel", kernel.round(4), "leverage", leverage.round(4))  # noqa: T201
+    assert (leverage > 0.9 * kernel).all()

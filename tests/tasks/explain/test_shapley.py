@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,8 +15,9 @@ import pytest
 from tasks.errors import ConfigError, Incomplete, OutputError, Stopped
 from tasks.explain import masking
 from tasks.explain.base import Attribution, Problem
-from tasks.explain.masking import MaskedMeans, first_dense, masked_means
+from tasks.explain.masking import MaskedMeans
 from tasks.explain.shapley import ShapleySettings, budget_of, estimator_of, prepare, unfit
+from tasks.steady import steady_algebra
 from tasks.watch import Watch
 
 GENERATOR = np.random.default_rng(11)
@@ -24,9 +25,11 @@ START = GENERATOR.bit_generator.state
 
 
 @pytest.fixture(autouse=True)
-def _same_numbers() -> None:
-    """Each test draws the same rows, whichever others run."""
+def _same_numbers() -> Iterator[None]:
+    """Each test draws the same rows, whichever others run; on one thread, as every step of an audit runs."""
     GENERATOR.bit_generator.state = START
+    with steady_algebra():
+        yield
 
 
 def attributions(problem: Problem, **settings: Any) -> Attribution:
@@ -149,17 +152,6 @@ def test_efficiency(
     scores = problem.predictor(rows)[:, [0, 3]]
     np.testing.assert_allclose(found.values.sum(axis=2), scores - found.base, atol=1e-9)
     np.testing.assert_allclose(found.base[0], problem.predictor(background)[:, [0, 3]].mean(axis=0), atol=1e-12)
-
-
-def test_a_feature_that_the_model_ignores_gets_nothing(
-    table_problem: Callable[..., Problem], network: Callable[..., Any]
-) -> None:
-    model = network(6)
-    weights = model.get_weights()
-    weights[0][2] = 0
-    model.set_weights(weights)
-    problem = table_problem(model, GENERATOR.normal(size=(5, 6)), GENERATOR.normal(size=(8, 6)))
-    assert np.abs(attributions(problem).values[:, :, 2]).max() < 1e-6
 
 
 def test_features_that_the_model_treats_alike_get_the_same(
@@ -367,74 +359,7 @@ def test_images_are_not_for_it(image_problem: Callable[..., Problem]) -> None:
     assert "images" in str(unfit(image_problem(model, np.zeros((1, 4, 4, 1))), ShapleySettings()))
 
 
-# ---------------------------------------------------------------- the two ways
-
-
-def begin(name: str) -> Any:
-    """A model of four columns that begins in the way named."""
-    import keras
-
-    layers = keras.layers
-    inputs = keras.Input((4,))
-    shared = layers.Dense(4)
-    value = {
-        "dense": lambda: layers.Dense(5, activation="relu")(inputs),
-        "no bias": lambda: layers.Dense(5, use_bias=False, activation="tanh")(inputs),
-        "logistic": lambda: inputs,
-        "scaled": lambda: layers.Dense(5)(layers.Normalization(mean=[1.0, 2, 3, 4], variance=[1.0, 4, 9, 16])(inputs)),
-        "batch": lambda: layers.Dense(5)(layers.Dropout(0.5)(layers.BatchNormalization()(inputs))),
-        "rescaled": lambda: layers.Dense(5)(layers.Rescaling(0.5, 1.0)(inputs)),
-        "mixed columns": lambda: layers.Dense(5)(layers.LayerNormalization()(inputs)),
-        "skip": lambda: layers.Concatenate()([layers.Dense(3)(inputs), inputs]),
-        "twice": lambda: layers.Add()([layers.Dense(3)(inputs), layers.Dense(3)(inputs)]),
-        "used again": lambda: shared(shared(inputs)),
-        "nested": lambda: keras.Sequential([keras.Input((4,)), layers.Dense(5)])(inputs),
-        "half precision": lambda: layers.Dense(5, dtype="float16")(inputs),
-    }[name]()
-    return keras.Model(inputs, layers.Dense(1, activation="sigmoid")(value))
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "before", "way"),
-    [
-        ("dense", "probability", [], "factored"),
-        ("dense", "margin", [], "factored"),
-        ("no bias", "probability", [], "factored"),
-        ("logistic", "probability", [], "factored"),
-        ("logistic", "margin", [], "plain"),  # a lone Dense has nothing behind it to start the margin from
-        ("scaled", "margin", ["Normalization"], "factored"),
-        ("batch", "probability", ["BatchNormalization"], "factored"),
-        ("rescaled", "probability", ["Rescaling"], "factored"),
-        ("mixed columns", "probability", None, "plain"),
-        ("skip", "probability", None, "plain"),
-        ("twice", "probability", None, "plain"),
-        ("used again", "probability", [], "plain"),  # it would answer twice
-        ("nested", "probability", None, "plain"),
-        ("half precision", "probability", None, "plain"),
-    ],
-)
-def test_both_ways_give_what_the_predictor_gives(
-    table_problem: Callable[..., Problem], name: str, kind: str, before: list[str] | None, way: str
-) -> None:
-    model = begin(name)
-    start = first_dense(model)
-    assert (None if start is None else [type(layer).__name__ for layer in start[0]]) == before
-    rows, background = GENERATOR.normal(size=(4, 4)), GENERATOR.normal(size=(6, 4))
-    problem = table_problem(model, rows, background, kind=kind)
-    masks = np.array(list(itertools.product((False, True), repeat=4)))
-    mixed = np.where(masks[None, :, None], rows[:, None, None], background)
-    truth = problem.predictor(mixed.reshape(-1, 4), kind).reshape(4, 16, 6, 1).mean(axis=2)
-    means = masked_means(problem, masks, Watch())
-    assert means.way == way
-    np.testing.assert_allclose(means(rows), truth, atol=2e-3 if name == "half precision" else 1e-5)
-
-
-def test_the_two_ways_are_equal(table_problem: Callable[..., Problem], network: Callable[..., Any]) -> None:
-    problem = table_problem(network(10, 3), GENERATOR.normal(size=(70, 10)), GENERATOR.normal(size=(12, 10)))
-    masks = GENERATOR.random((90, 10)) < 0.5
-    factored, plain = (masked_means(problem, masks, Watch(), ways) for ways in (("factored",), ("plain",)))
-    assert (factored.way, plain.way) == ("factored", "plain")
-    np.testing.assert_allclose(factored(problem.rows), plain(problem.rows), rtol=1e-5, atol=1e-5)
+# ---------------------------------------------------------------- ways through the graph
 
 
 def test_text_inputs_go_the_plain_way(table_problem: Callable[..., Problem]) -> None:
