@@ -1,8 +1,14 @@
-"""LIME for images: superpixels switched off at random, and a weighted ridge of the output on what was left on."""
+"""LIME for images: superpixels switched off at random, and a weighted ridge of the output on what was left on.
+
+Perturbed images of several rows share the calls of the model, each made inside the compiled graph from its row's image;
+other rows are cut into superpixels meanwhile.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -11,7 +17,7 @@ from pydantic import Field
 from tasks.errors import OutputError
 from tasks.explain.base import Prepared, Problem, Saliency, Settings, Technique
 from tasks.explain.gradients import even_batch, fitting_batch, map_quality, padded, static_batch
-from tasks.explain.lime_regression import fit
+from tasks.explain.lime_regression import fit, threads
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
 
 #: perturbed images a call of the model
 BATCH = 256
+#: images that are explained together
+TOGETHER = 16
 #: squares on the longer side of the grid that stands in where an image has no segments
 GRID = 8
 
@@ -149,28 +157,43 @@ def local_model(data: np.ndarray, outputs: np.ndarray, settings: LimeImageSettin
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Cut:
+    """An image, (h, w, c), its superpixels, (h, w), which are shown, (samples, p), and what is to be said of them."""
+
+    image: np.ndarray
+    segments: np.ndarray
+    data: np.ndarray
+    note: str | None
+
+
 def prepare(problem: Problem, settings: LimeImageSettings, watch: Watch) -> Prepared:
     """Every row is explained from the same seed, as by a `LimeImageExplainer(random_state=seed)` made for it alone."""
     seed = int(problem.generator("lime").integers(2**31))
     outputs_of = perturbed_outputs(problem, settings.samples, watch)
 
+    def cut(image: np.ndarray) -> _Cut:
+        state = np.random.RandomState(seed)  # lime's own generator
+        segments, note = superpixels(image, settings, int(state.randint(0, high=1000)))
+        return _Cut(image, segments, on_off(settings.samples, segments.max() + 1, state), note)
+
     def explain(rows: np.ndarray, explained: np.ndarray) -> Saliency:
         maps = np.empty((*explained.shape, *rows.shape[1:3]), np.float32)
+        segments = np.empty((len(rows), *rows.shape[1:3]), np.int64)
         score, count = np.empty(explained.shape), np.empty(explained.shape)
         notes: dict[str, np.ndarray] = {}
-        for row, image in enumerate(rows):
-            state = np.random.RandomState(seed)  # lime's own generator
-            segments, note = superpixels(image, settings, int(state.randint(0, high=1000)))
-            data = on_off(settings.samples, segments.max() + 1, state)
-            outputs = outputs_of(image, segments, data)[:, explained[row]]
-            weights, score[row] = local_model(data, outputs, settings)
-            maps[row] = weights[:, segments]
-            count[row] = segments.max() + 1
-            if note:
-                notes.setdefault(note, np.zeros(len(rows), bool))[row] = True
+        found: list[_Cut] = []
+        with ThreadPoolExecutor(threads()) as pool:
+            outputs = outputs_of(kept(pool.map(cut, rows), found))
+        for row, one in enumerate(found):
+            weights, score[row] = local_model(one.data, outputs[row][:, explained[row]], settings)
+            maps[row], segments[row] = weights[:, one.segments], one.segments
+            count[row] = one.segments.max() + 1
+            if one.note:
+                notes.setdefault(one.note, np.zeros(len(rows), bool))[row] = True
         quality = {"local_r2": score, "superpixels": count, **map_quality(maps)}
         evaluations = settings.samples * len(rows)
-        return Saliency(maps, signed=True, quality=quality, notes=notes, evaluations=evaluations)
+        return Saliency(maps, signed=True, quality=quality, notes=notes, evaluations=evaluations, segments=segments)
 
     facts = {
         "samples": settings.samples,
@@ -183,48 +206,77 @@ def prepare(problem: Problem, settings: LimeImageSettings, watch: Watch) -> Prep
     return Prepared(explain, facts)
 
 
-def perturbed_outputs(
-    problem: Problem, samples: int, watch: Watch
-) -> Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]:
-    """A compiled (image, segments, data) → (samples, k) float64: the outputs with superpixels hidden as data says."""
+def perturbed_outputs(problem: Problem, samples: int, watch: Watch) -> Callable[[Iterable[_Cut]], np.ndarray]:
+    """A compiled function: images cut into superpixels → (images, samples, k) float64, outputs of what `data` shows."""
     import tensorflow as tf
 
     graph = problem.predictor.graph(problem.kind)
-    batch = static_batch(problem) or even_batch(samples, fitting_batch(problem, samples, largest=BATCH))
+    batch = static_batch(problem) or even_batch(TOGETHER * samples, fitting_batch(problem, BATCH, largest=BATCH))
     shape = problem.rows.shape[1:]
 
-    def outputs(image: tf.Tensor, behind: tf.Tensor, segments: tf.Tensor, data: tf.Tensor) -> tf.Tensor:
-        shown = tf.gather(data, segments, axis=1)[..., tf.newaxis]
-        return graph(tf.where(shown, image[tf.newaxis], behind[tf.newaxis]))
+    def outputs(
+        images: tf.Tensor, behind: tf.Tensor, segments: tf.Tensor, row: tf.Tensor, data: tf.Tensor
+    ) -> tf.Tensor:
+        flat = tf.reshape(tf.gather(segments, row), [batch, -1])
+        shown = tf.reshape(tf.gather(data, flat, batch_dims=1), [batch, *shape[:2], 1])
+        return graph(tf.where(shown, tf.gather(images, row), tf.gather(behind, row)))
 
     signature = [
-        tf.TensorSpec(shape, tf.float32),
-        tf.TensorSpec(shape, tf.float32),
-        tf.TensorSpec(shape[:2], tf.int32),
+        tf.TensorSpec([None, *shape], tf.float32),
+        tf.TensorSpec([None, *shape], tf.float32),
+        tf.TensorSpec([None, *shape[:2]], tf.int32),
+        tf.TensorSpec([batch], tf.int32),
         tf.TensorSpec([batch, None], tf.bool),
     ]
     compiled = tf.function(outputs, input_signature=signature, autograph=False).get_concrete_function()
 
-    def evaluate(image: np.ndarray, segments: np.ndarray, data: np.ndarray) -> np.ndarray:
-        given = (
-            tf.constant(image, tf.float32),
-            tf.constant(hidden(image, segments), tf.float32),
-            tf.constant(segments, tf.int32),
+    def call(waiting: list[tuple[_Cut, np.ndarray]]) -> np.ndarray:
+        """The outputs of some samples of some images; at most a batch together."""
+        cuts, sizes = [one for one, _ in waiting], [len(data) for _, data in waiting]
+        shown = np.zeros((sum(sizes), max(data.shape[1] for _, data in waiting)), bool)
+        for place, (_, data) in zip(np.cumsum([0, *sizes]), waiting, strict=False):
+            shown[place : place + len(data), : data.shape[1]] = data
+        found = compiled(
+            tf.constant(np.stack([one.image for one in cuts]), tf.float32),
+            tf.constant(np.stack([hidden(one.image, one.segments) for one in cuts]), tf.float32),
+            tf.constant(np.stack([one.segments for one in cuts]), tf.int32),
+            tf.constant(padded(np.repeat(np.arange(len(cuts)), sizes), batch), tf.int32),
+            tf.constant(padded(shown, batch), tf.bool),
         )
-        parts = []
-        for first in range(0, len(data), batch):
-            parts.append(compiled(*given, tf.constant(padded(data[first : first + batch], batch), tf.bool)).numpy())
-            watch.advance(0)
-        result = np.concatenate(parts)[: len(data)].astype(np.float64)
+        watch.advance(0)
+        return found.numpy()[: len(shown)]
+
+    def evaluate(cuts: Iterable[_Cut]) -> np.ndarray:
+        parts: list[np.ndarray] = []
+        waiting: list[tuple[_Cut, np.ndarray]] = []
+        room = batch
+        for one in cuts:
+            data = one.data
+            while len(data):
+                waiting.append((one, data[:room]))
+                data, room = data[room:], room - len(waiting[-1][1])
+                if room == 0:
+                    parts.append(call(waiting))
+                    waiting, room = [], batch
+        if waiting:
+            parts.append(call(waiting))
+        result = np.concatenate(parts).astype(np.float64)
         if not np.isfinite(result).all():
             raise OutputError(
                 "the model returned NaN or infinity for an image with hidden superpixels",
                 where="lime",
                 hint="the model cannot be explained where it has no output",
             )
-        return result
+        return result.reshape(-1, samples, result.shape[1])
 
     return evaluate
+
+
+def kept(cuts: Iterable[_Cut], found: list[_Cut]) -> Iterable[_Cut]:
+    """The same, each put into `found` as it comes by."""
+    for one in cuts:
+        found.append(one)
+        yield one
 
 
 TECHNIQUE = Technique(
@@ -235,6 +287,6 @@ TECHNIQUE = Technique(
     settings=LimeImageSettings,
     prepare=prepare,
     unfit=unfit,
-    batch=16,
+    batch=TOGETHER,
     source="Ribeiro, Singh and Guestrin 2016, https://doi.org/10.1145/2939672.2939778; lime 0.2.0.1, lime_image",
 )

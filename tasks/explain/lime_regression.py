@@ -4,12 +4,16 @@ For each row the neighbours get weights by their distance to it, and a ridge reg
 interpretable columns is fitted. All that the regression, the choice of features and R² need is the matrix of weighted
 second moments of (1, columns, outputs); building it is the whole work, and a compiled loop does it without ever
 holding a row's columns in memory. The rest is small dense algebra on batches of rows.
+
+A second pass of the same loop, with squared weighted residuals in the weights' place, gives the sandwich estimate of
+how far the coefficients would be from these had other neighbours been drawn (`standard_errors`).
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +33,7 @@ class Sample:
     Attributes:
         same: (a, N) int32: columns that are 1 where the neighbour's value equals the row's, else 0.
         numbers: (b, N) float64: columns that are themselves, standardised.
-        outputs: (k, N) float64 model outputs of the neighbours.
+        outputs: (k, N) float64 model outputs of the neighbours; (n, k, N) where each row has its own.
     """
 
     same: np.ndarray
@@ -52,7 +56,7 @@ class Fits:
     r2: np.ndarray
 
 
-def _add_moments(
+def _add_products(
     same: np.ndarray,
     same_row: np.ndarray,
     numbers: np.ndarray,
@@ -60,18 +64,27 @@ def _add_moments(
     outputs: np.ndarray,
     explained: np.ndarray,
     exponent: float,
-    moments: np.ndarray,
+    lines: np.ndarray,
+    products: np.ndarray,
 ) -> None:  # pragma: no cover - runs compiled
-    """Adds the neighbours' moments, lower triangle, to `moments`; compiled by numba, block by block of neighbours."""
+    """Adds weighted products of the neighbours' columns to lower triangles; compiled by numba, in blocks of neighbours.
+
+    Without lines, (n, m, 0): products of (1, columns, outputs), weighted by the kernel, to products[i, 0].
+    With lines, (n, m, 1 + columns), regressions by their intercept and coefficients: products of (1, columns), weighted
+    by the square of kernel times residual, to products[i, output].
+    """
     block = 128
     a, total = same.shape
     b = numbers.shape[0]
     n, m = explained.shape
-    q = 1 + a + b + m
-    columns = np.empty((q, block))
+    passes = m if lines.shape[2] > 0 else 1
+    q = products.shape[2]
+    columns = np.empty((1 + a + b + m, block))
     weight = np.empty(block)
+    factor = np.empty(block)
     weighted = np.empty(block)
     for i in range(n):
+        own_outputs = outputs[i if outputs.shape[0] > 1 else 0]
         for start in range(0, total, block):
             size = min(block, total - start)
             for s in range(size):
@@ -92,29 +105,47 @@ def _add_moments(
             for o in range(m):
                 k = explained[i, o]
                 for s in range(size):
-                    columns[1 + a + b + o, s] = outputs[k, start + s]
+                    columns[1 + a + b + o, s] = own_outputs[k, start + s]
             for s in range(size):
                 weight[s] = np.exp(weight[s] * exponent)
-            for u in range(q):
-                for s in range(size):
-                    weighted[s] = weight[s] * columns[u, s]
-                for v in range(u + 1):
-                    part = 0.0
+                factor[s] = weight[s]
+            for o in range(passes):
+                if lines.shape[2] > 0:
                     for s in range(size):
-                        part += weighted[s] * columns[v, s]
-                    moments[i, u, v] += part
+                        factor[s] = columns[1 + a + b + o, s]
+                    for u in range(q):
+                        slope = lines[i, o, u]
+                        for s in range(size):
+                            factor[s] -= slope * columns[u, s]
+                    for s in range(size):
+                        factor[s] = (weight[s] * factor[s]) ** 2
+                for u in range(q):
+                    for s in range(size):
+                        weighted[s] = factor[s] * columns[u, s]
+                    for v in range(u + 1):
+                        part = 0.0
+                        for s in range(size):
+                            part += weighted[s] * columns[v, s]
+                        products[i, o, u, v] += part
+
+
+_SIGNATURE = "void(i4[:,::1], i4[:,::1], f8[:,::1], f8[:,::1], f8[:,:,::1], i8[:,::1], f8, f8[:,:,::1], f8[:,:,:,::1])"
+_compiling = threading.Lock()
 
 
 @functools.cache
-def _compiled() -> Callable[..., None]:
+def _compile() -> Callable[..., None]:
     import numba
 
-    # Sums may be reordered so that they are vectorised; the order is fixed when the loop is compiled.
-    options = {"nogil": True, "fastmath": {"reassoc", "contract", "nsz"}}
-    try:
-        return numba.njit(cache=True, **options)(_add_moments)
-    except RuntimeError:  # nowhere to keep what is compiled
-        return numba.njit(**options)(_add_moments)
+    # Sums may be reordered so that they are vectorised; the order is fixed when the loop is compiled. Not kept on disk:
+    # numba would lay its files among the sources, and loads them as pickles.
+    return numba.njit(_SIGNATURE, nogil=True, fastmath={"reassoc", "contract", "nsz"})(_add_products)
+
+
+def compiled() -> Callable[..., None]:
+    """The loop, ready to run; about a second of work the first time that a process asks."""
+    with _compiling:
+        return _compile()
 
 
 def threads() -> int:
@@ -144,19 +175,35 @@ def weighted_moments(
         (n, q, q) symmetric, q = 1 + a + b + m.
     """
     n, m = explained.shape
-    a, b = len(sample.same), len(sample.numbers)
+    a = len(sample.same)
     chosen = np.take_along_axis(own, explained, axis=1)
     itself = np.concatenate([np.ones((n, 1 + a)), number_row, chosen], axis=1)
-    moments = itself[:, :, None] * itself[:, None, :]
-    kernel = _compiled()
-    # One memory layout, so that the loop is compiled once.
+    moments = np.ascontiguousarray((itself[:, :, None] * itself[:, None, :])[:, None])
+    return _products(sample, same_row, number_row, explained, kernel_width, np.empty((n, m, 0)), moments)[:, 0]
+
+
+def _products(
+    sample: Sample,
+    same_row: np.ndarray,
+    number_row: np.ndarray,
+    explained: np.ndarray,
+    kernel_width: float,
+    lines: np.ndarray,
+    products: np.ndarray,
+) -> np.ndarray:
+    """Runs the compiled loop on the rows, shared among threads; `products` with both triangles filled."""
+    n = len(explained)
+    kernel = compiled()
+    # The one memory layout that the loop is compiled for.
     same_row, number_row = np.array(same_row, np.int32, order="C"), np.array(number_row, np.float64, order="C")
-    explained = np.array(explained, np.int64, order="C")
+    explained, lines = np.array(explained, np.int64, order="C"), np.array(lines, np.float64, order="C")
+    shared = sample.outputs.ndim == 2
+    outputs = np.ascontiguousarray(sample.outputs[None] if shared else sample.outputs)
 
     def add(part: slice) -> None:
         kernel(
-            sample.same, same_row[part], sample.numbers, number_row[part], sample.outputs, explained[part],
-            -0.5 / kernel_width**2, moments[part],
+            sample.same, same_row[part], sample.numbers, number_row[part], outputs if shared else outputs[part],
+            explained[part], -0.5 / kernel_width**2, lines[part], products[part],
         )  # fmt: skip
 
     # Slices of rows in threads of our own: numba's pool may not be entered by two techniques at a time.
@@ -167,12 +214,18 @@ def weighted_moments(
     else:
         with ThreadPoolExecutor(threads()) as pool:
             list(pool.map(add, parts))
-    upper = np.triu_indices(1 + a + b + m, 1)
-    moments[:, upper[0], upper[1]] = moments[:, upper[1], upper[0]]
-    return moments
+    upper = np.triu_indices(products.shape[-1], 1)
+    products[..., upper[0], upper[1]] = products[..., upper[1], upper[0]]
+    return products
 
 
-def fit(moments: np.ndarray, outputs: int, at_row: np.ndarray, features: int | None = None) -> Fits:
+def fit(
+    moments: np.ndarray,
+    outputs: int,
+    at_row: np.ndarray,
+    features: int | None = None,
+    membership: np.ndarray | None = None,
+) -> Fits:
     """Ridge regressions with intercept from weighted moments, as the lime package fits them.
 
     Args:
@@ -180,6 +233,8 @@ def fit(moments: np.ndarray, outputs: int, at_row: np.ndarray, features: int | N
         outputs: m, how many of the q are outputs.
         at_row: (n, d) the columns' values at the row itself: features are ranked by coefficient times this.
         features: how many to choose: up to six by forward selection, else those of the highest weights; None for all.
+        membership: (g, d) bool: the columns of each feature, which are chosen together; a column has one. The first
+            of equal features is chosen. None: each column is a feature.
     """
     d = moments.shape[1] - 1 - outputs
     mean = moments[:, 0] / moments[:, :1, 0]
@@ -187,16 +242,14 @@ def fit(moments: np.ndarray, outputs: int, at_row: np.ndarray, features: int | N
     gram = np.repeat(centred[:, None, 1 : d + 1, 1 : d + 1], outputs, axis=1)  # (n, m, d, d)
     cross = np.moveaxis(centred[:, 1 : d + 1, d + 1 :], 1, 2)  # (n, m, d)
     spread = np.maximum(np.diagonal(centred[:, d + 1 :, d + 1 :], axis1=1, axis2=2), 0.0)  # (n, m)
-    if features is None or features >= d:
+    members = np.eye(d, dtype=bool) if membership is None else membership
+    if features is None or features >= len(members):
         coefficients = _ridge(gram, cross, PENALTY)
+    elif len(members) < d:
+        chosen = _together(gram, cross, at_row, features, members)
+        coefficients = _ridge(*_masked(gram, cross, chosen), PENALTY)
     else:
-        if features <= FORWARD_UP_TO:
-            chosen = _forward(gram, cross, features)
-        else:
-            weight = np.abs(_ridge(gram, cross, RANKING_PENALTY) * at_row[:, None])
-            chosen = np.argsort(-weight, axis=-1, kind="stable")[..., :features]
-        coefficients = np.zeros_like(cross)
-        np.put_along_axis(coefficients, chosen, _ridge(*_parts(gram, cross, chosen), PENALTY), axis=-1)
+        coefficients = _chosen(gram, cross, at_row, features, members.argmax(axis=1))
     explained = 2 * np.einsum("nmd,nmd->nm", coefficients, cross) - np.einsum(
         "nmd,nmde,nme->nm", coefficients, gram, coefficients
     )
@@ -206,6 +259,19 @@ def fit(moments: np.ndarray, outputs: int, at_row: np.ndarray, features: int | N
     r2 = np.divide(explained, spread, out=np.full_like(spread, np.nan), where=varies)
     intercept = mean[:, d + 1 :] - np.einsum("nmd,nd->nm", coefficients, mean[:, 1 : d + 1])
     return Fits(coefficients, intercept, r2)
+
+
+def _chosen(gram: np.ndarray, cross: np.ndarray, at_row: np.ndarray, features: int, order: np.ndarray) -> np.ndarray:
+    """(n, m, d) coefficients of a regression on some of the columns, which are looked through in an order, (d,)."""
+    gram, cross = gram[..., order[:, None], order], cross[..., order]
+    if features <= FORWARD_UP_TO:
+        chosen = _forward(gram, cross, features)
+    else:
+        weight = np.abs(_ridge(gram, cross, RANKING_PENALTY) * at_row[:, None, order])
+        chosen = np.argsort(-weight, axis=-1, kind="stable")[..., :features]
+    coefficients = np.zeros_like(cross)
+    np.put_along_axis(coefficients, order[chosen], _ridge(*_parts(gram, cross, chosen), PENALTY), axis=-1)
+    return coefficients
 
 
 def _ridge(gram: np.ndarray, cross: np.ndarray, penalty: float) -> np.ndarray:
@@ -233,3 +299,75 @@ def _forward(gram: np.ndarray, cross: np.ndarray, features: int) -> np.ndarray:
         np.put_along_axis(gain, chosen, -np.inf, axis=2)
         chosen = np.concatenate([chosen, gain.argmax(axis=2)[..., None]], axis=2)
     return chosen
+
+
+# ---------------------------------------------------------------- columns that are chosen together
+
+
+def _masked(gram: np.ndarray, cross: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Nought outside of the chosen columns, (n, m, d) bool, whose coefficients a ridge then leaves at nought."""
+    return gram * (chosen[..., :, None] & chosen[..., None, :]), cross * chosen
+
+
+def _together(
+    gram: np.ndarray, cross: np.ndarray, at_row: np.ndarray, features: int, membership: np.ndarray
+) -> np.ndarray:
+    """(n, m, d) bool: the columns of the chosen players, by the rules that the lime package has for columns."""
+    n, m, _ = cross.shape
+    players = np.zeros((n, m, len(membership)), bool)
+    if features > FORWARD_UP_TO:
+        weight = np.abs((_ridge(gram, cross, RANKING_PENALTY) * at_row[:, None]) @ membership.T)
+        np.put_along_axis(players, np.argsort(-weight, axis=-1, kind="stable")[..., :features], True, axis=-1)
+        return players @ membership
+    for _ in range(features):
+        gain = np.full(players.shape, -np.inf)
+        for player, columns in enumerate(membership):
+            some, with_y = _masked(gram, cross, (players @ membership) | columns)
+            solved = np.einsum("nmst,nmt->nms", np.linalg.pinv(some, rcond=1e-10, hermitian=True), with_y)
+            gain[..., player] = np.einsum("nms,nms->nm", solved, with_y)
+        gain[players] = -np.inf
+        np.put_along_axis(players, gain.argmax(axis=2)[..., None], True, axis=2)
+    return players @ membership
+
+
+# ---------------------------------------------------------------- how far other neighbours would lead
+
+
+def standard_errors(
+    sample: Sample,
+    same_row: np.ndarray,
+    number_row: np.ndarray,
+    explained: np.ndarray,
+    kernel_width: float,
+    moments: np.ndarray,
+    fits: Fits,
+    membership: np.ndarray | None = None,
+) -> np.ndarray:
+    """Standard errors of coefficients over draws of the neighbours: the sandwich of weighted least squares.
+
+    Neighbours are drawn one independently of another, so the coefficients are a smooth function of means over them, and
+    vary as the sum of the neighbours' influences does: (G + λ)⁻¹ w (x − x̄) e, with the kernel's weight w, the residual
+    e and the penalised moments G + λ (White 1980, with the ridge's penalty). That holds where all columns are in the
+    regression: choosing among them varies too.
+
+    Args:
+        moments, fits: of the same arguments, all columns in the regression.
+        membership: (g, d) bool, columns whose coefficients are added up; None where each is alone.
+
+    Returns:
+        (n, m, g).
+    """
+    n, m = explained.shape
+    d = fits.coefficients.shape[2]
+    mean = moments[:, 0, 1 : d + 1] / moments[:, 0, :1]
+    gram = moments[:, 1 : d + 1, 1 : d + 1] - moments[:, :1, :1] * mean[:, :, None] * mean[:, None, :]
+    inverse = np.linalg.inv(gram + PENALTY * np.eye(d))
+    if membership is not None:  # of each player, the sum of its columns' influences
+        alone = len(membership) == d
+        inverse = inverse[:, membership.argmax(axis=1)] if alone else membership.astype(np.float64) @ inverse
+    influence = np.concatenate([-(inverse @ mean[..., None]), inverse], axis=2)[:, None]  # (n, 1, g, 1 + d)
+    lines = np.concatenate([fits.intercept[..., None], fits.coefficients], axis=2)
+    meat = _products(
+        sample, same_row, number_row, explained, kernel_width, lines, np.zeros((n, m, 1 + d, 1 + d))
+    )  # fmt: skip
+    return np.sqrt(np.maximum(((influence @ meat) * influence).sum(axis=3), 0.0))

@@ -1,7 +1,9 @@
 """Heat maps over images, as PNG: the image as the model saw it beside the same in grey with the map on it.
 
 Colour never carries the message alone: a map that is never negative gets a line around its upper half, and hue and
-opacity rise together. The hues (orange for, blue against) are told apart with every common form of colour blindness.
+opacity rise together. The hues (orange for, blue against) are told apart with every common form of colour blindness,
+and in grey orange is light and blue is dark. Superpixels are outlined, those that speak against are hatched too, and a
+thick line surrounds the strongest.
 """
 
 from __future__ import annotations
@@ -18,11 +20,18 @@ if TYPE_CHECKING:
 #: pixels of a panel's longer side, at least and at most
 SMALLEST, LARGEST = 256, 512
 GAP = 8
+#: pixels from one stripe of a hatching to the next
+HATCH = 6
 
 #: what a report writes under the overlays
 CAPTION = (
     "Left: the image as the model saw it. Right: the same in grey under the map, from nothing (grey) to the map's own"
     " maximum (yellow); the white line surrounds where it is at least half of that."
+)
+CAPTION_SUPERPIXELS = (
+    "Left: the image as the model saw it. Right: the same in grey, cut into superpixels along the thin lines. Plain"
+    " orange speaks for the output, hatched blue against it, the stronger the more opaque; a thick white line surrounds"
+    " those at least half as strong as the strongest."
 )
 CAPTION_SIGNED = (
     "Left: the image as the model saw it. Right: the same in grey under the map: orange speaks for the output, blue"
@@ -61,7 +70,14 @@ def panel_size(height: int, width: int) -> tuple[int, int]:
     return max(1, round(height * LARGEST / longer)), max(1, round(width * LARGEST / longer))
 
 
-def overlay(image: np.ndarray, heat: np.ndarray, *, signed: bool, box: np.ndarray | None = None) -> bytes:
+def overlay(
+    image: np.ndarray,
+    heat: np.ndarray,
+    *,
+    signed: bool,
+    box: np.ndarray | None = None,
+    segments: np.ndarray | None = None,
+) -> bytes:
     """A PNG with the image and its overlay side by side.
 
     Args:
@@ -69,6 +85,7 @@ def overlay(image: np.ndarray, heat: np.ndarray, *, signed: bool, box: np.ndarra
         heat: (h', w') of any resolution, finite; ≥ 0 unless signed.
         signed: negative values speak against.
         box: (4,) left, top, right, bottom in pixels of image, or None.
+        segments: (h, w) ints, superpixels in each of which heat, then (h, w) too, has one value; or None.
 
     Returns:
         The file's bytes; the same bytes for the same input and libraries.
@@ -80,10 +97,14 @@ def overlay(image: np.ndarray, heat: np.ndarray, *, signed: bool, box: np.ndarra
     grey = np.asarray(seen.convert("L"), np.float64)[..., None] / 255
     # Kept in the middle of the range, so that colour is seen on black as on white.
     under = 0.12 + 0.66 * np.repeat(grey, 3, axis=2)
-    strength = upsampled(heat, height, width)
+    strength = upsampled(heat, height, width) if segments is None else _nearest(heat, height, width)
     colour, opacity = _signed_colour(strength, heat) if signed else _heat_colour(strength, heat)
+    if segments is not None:
+        colour = _hatched(colour, strength)
     over = under * (1 - opacity[..., None]) + colour * opacity[..., None]
-    if not signed:
+    if segments is not None:
+        over = _outlined(over, _nearest(segments, height, width), strength)
+    elif not signed:
         over[_outline(strength, heat)] = 1.0
     right = Image.fromarray((over * 255 + 0.5).astype(np.uint8))
     if box is not None and np.isfinite(box).all():
@@ -121,7 +142,7 @@ def _signed_colour(strength: np.ndarray, heat: np.ndarray) -> tuple[np.ndarray, 
     # Pixel maps have a few values that dwarf the rest; without the percentile the others would not be seen.
     top = float(np.percentile(size, 99.5)) or float(size.max(initial=0.0))
     share = np.clip(strength / top, -1, 1) if top > 0 else np.zeros_like(strength)
-    orange, blue = np.array([1.0, 0.62, 0.10]), np.array([0.15, 0.55, 1.0])
+    orange, blue = np.array([1.0, 0.68, 0.20]), np.array([0.05, 0.30, 0.95])
     colour = np.where((share > 0)[..., None], orange, blue)
     return colour, 0.95 * np.abs(share) ** 0.7
 
@@ -131,9 +152,45 @@ def _outline(strength: np.ndarray, heat: np.ndarray) -> np.ndarray:
     top = float(heat.max(initial=0.0))
     if top <= 0 or float(heat.min()) == top:
         return np.zeros(strength.shape, bool)
-    inside = np.pad(strength >= top / 2, 1, mode="edge")
-    core = inside[1:-1, 1:-1]
-    return core & ~(inside[:-2, 1:-1] & inside[2:, 1:-1] & inside[1:-1, :-2] & inside[1:-1, 2:])
+    return _rim(strength >= top / 2)
+
+
+def _rim(inside: np.ndarray) -> np.ndarray:
+    """(h, w) bool: what is inside beside something that is not; the edge of the picture is no rim."""
+    around = np.pad(inside, 1, mode="edge")
+    return inside & ~(around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:])
+
+
+def _nearest(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(h, w) at another resolution, (height, width), no two mixed."""
+    rows, columns = (
+        np.minimum(((np.arange(target) + 0.5) * source / target).astype(int), source - 1)
+        for target, source in ((height, values.shape[0]), (width, values.shape[1]))
+    )
+    return values[rows[:, None], columns[None, :]]
+
+
+def _hatched(colour: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """The colours, (h, w, 3), with pale diagonal stripes where the strength is negative: seen in grey too."""
+    rows, columns = np.indices(strength.shape)
+    stripes = (rows + columns) % HATCH < HATCH // 3
+    return np.where(((strength < 0) & stripes)[..., None], 0.25 * colour + 0.75, colour)
+
+
+def _outlined(over: np.ndarray, segments: np.ndarray, strength: np.ndarray) -> np.ndarray:
+    """The picture with a thin line between superpixels, and a thick white one around those of at least half the top."""
+    over = over.copy()
+    between = np.zeros(segments.shape, bool)
+    between[1:] |= segments[1:] != segments[:-1]
+    between[:, 1:] |= segments[:, 1:] != segments[:, :-1]
+    over[between] = 0.5 * over[between] + 0.25
+    top = float(np.abs(strength).max(initial=0.0))
+    if top > 0:
+        for sign in (1, -1):
+            strong = sign * strength >= top / 2
+            rim = _rim(strong)
+            over[rim | (_rim(strong & ~rim) & strong)] = 1.0
+    return over
 
 
 def _frame(panel: Image.Image, box: np.ndarray, dash: int = 6) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tasks.report.document import (
@@ -26,6 +29,7 @@ _LARGEST = 600_000  # bytes of a picture that is embedded
 _TOGETHER = 6_000_000  # bytes of all of them
 #: measures against known boxes
 _BOXES = {"box_hit_rate": "highest point lies in the box", "box_mass": "share of the map in the box"}
+_SENTENCE_ENDS = re.compile(r"(?<=\.) (?=[A-Z])")
 _COLUMNS = ("row_id", "output", "layer", "image")
 
 
@@ -58,16 +62,31 @@ def overlays(reading: Reading) -> Section | None:
             pictures.append(picture)
         if pictures:
             caption = f"Picture {row_label(reading, row_id)}{_told(decisions.get(row_id))}"
-            blocks.append(Figure(f"overlay-{position}", caption, tuple(pictures), (), tables))
-    captions = {t: reading.record.fact(f"explain/{t.partition('/')[2]}", "caption") for t in tables}
-    told = [line(f"{reading.technique(t.partition('/')[2])}: ", said(c)) for t, c in captions.items() if c]
-    if told and len(blocks) > 1:
-        blocks.insert(1, Bullets(tuple(told)))
+            blocks.append(Figure(f"overlay-{position}", caption, tuple(pictures)))
+    if isinstance(blocks[-1], Figure):
+        blocks[-1] = replace(blocks[-1], sources=tables)  # once for all
+        blocks[1:1] = _captions(reading, tables)
     if left:
         blocks.append(Paragraph(line(f"{left} more pictures are too large to embed; they lie under artifacts/images.")))
     if len(blocks) == 1:
         blocks = [Paragraph(line("The techniques left maps, but drew no overlay."))]
     return Section("overlays", title, (*blocks, *_hits(reading)))
+
+
+def _captions(reading: Reading, tables: Sequence[str]) -> list[Block]:
+    """How the overlays are read: once what holds for all of them, then what holds for some, with their names."""
+    texts = {t: reading.record.fact(f"explain/{t.partition('/')[2]}", "caption") for t in tables}
+    sentences = {t: _SENTENCE_ENDS.split(str(text)) for t, text in texts.items() if text}
+    if not sentences:
+        return []
+    common = [s for s in next(iter(sentences.values())) if all(s in those for those in sentences.values())]
+    groups: dict[str, list[str]] = {}
+    for table, those in sentences.items():
+        own = " ".join(sentence for sentence in those if sentence not in common)
+        groups.setdefault(own, []).append(reading.technique(table.partition("/")[2]))
+    told: list[Block] = [Paragraph(line(said(" ".join(common))))] if common else []
+    items = [line(f"{', '.join(names)}: ", said(own)) for own, names in groups.items() if own]
+    return [*told, Bullets(tuple(items))] if items else told
 
 
 def _lines(reading: Reading, table: str) -> list[Row]:
@@ -127,19 +146,24 @@ def _hits(reading: Reading) -> list[Block]:
     if not measured:
         return []
     columns = (
-        Column("Technique", weight=1.2),
-        Column("Measure", weight=1.5),
-        Column("Value", "right"),
+        Column("Technique", weight=1.5),
+        *(Column(f"{name[0].upper()}{name[1:]}", "right") for name in _BOXES.values()),
         Column("Pictures", "right"),
     )
-    rows = tuple(
-        (
-            line(reading.technique(r["technique"])),
-            line(_BOXES[r["measure"]]),
-            (num(number(r["value"])),) if r["value"] is not None else (status("undefined"),),
-            (num(count(r["n_rows"])),),
+    found = {(r["technique"], r["measure"]): r for r in measured}
+    rows = []
+    for technique in dict.fromkeys(r["technique"] for r in measured):
+        those = [found.get((technique, measure)) for measure in _BOXES]
+        numbers = [r["n_rows"] for r in those if r is not None]
+        rows.append(
+            (
+                line(reading.technique(technique)),
+                *(
+                    (status("undefined"),) if r is None or r["value"] is None else (num(number(r["value"])),)
+                    for r in those
+                ),
+                line(" and ".join(dict.fromkeys(count(n) for n in numbers))),
+            )
         )
-        for r in measured
-    )
     note = line("The random attribution is what a map reaches that says nothing.")
-    return [Table("box-hits", "Hits of the known region", columns, rows, note, ("explanation_quality",))]
+    return [Table("box-hits", "Hits of the known region", columns, tuple(rows), note, ("explanation_quality",))]

@@ -226,6 +226,28 @@ def test_company_and_repetition_change_nothing(colour: Problem) -> None:
     assert explained(replace(colour, seed=1), samples=60).maps.tobytes() != whole.tobytes()
 
 
+def test_images_share_calls_whatever_their_number_of_superpixels(colour: Problem) -> None:
+    """More images than go together, of few and of many superpixels: each as it is alone."""
+    rows = np.concatenate([colour.rows, np.zeros_like(colour.rows[:1]), colour.rows[::-1], *[colour.rows] * 4])
+    many = replace(colour, rows=rows.astype(np.float32), explained=np.repeat(colour.explained[:1], len(rows), axis=0))
+    explain = TECHNIQUE.prepare(many, LimeImageSettings(samples=37), Watch()).explain
+    whole = explain(many.rows, many.explained)
+    assert len(np.unique(whole.quality["superpixels"])) > 2
+    for row in (0, 3, 6, 18):
+        alone = explain(many.rows[row : row + 1], many.explained[:1])
+        assert alone.maps.tobytes() == whole.maps[row : row + 1].tobytes()
+        assert (alone.segments == whole.segments[row]).all()
+
+
+def test_a_map_has_one_value_a_superpixel(colour: Problem) -> None:
+    found = explained(colour, samples=60)
+    assert found.segments.shape == (3, 96, 80)
+    for maps, segments in zip(found.maps, found.segments, strict=True):
+        first = np.unique(segments, return_index=True)[1]
+        for heat in maps:
+            np.testing.assert_array_equal(heat, heat.ravel()[first][segments])
+
+
 def test_samples_that_do_not_fill_a_batch(colour: Problem) -> None:
     """257 samples go in two batches of 129, the last padded: each image's outputs must stay its own."""
     one = replace(colour, rows=colour.rows[:1], explained=colour.explained[:1, :1])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.explain.lime_regression import Sample, fit, weighted_moments
+from tasks.explain.lime_regression import Sample, fit, standard_errors, weighted_moments
 
 N, D = 400, 9
 
@@ -90,3 +90,44 @@ def test_rows_do_not_depend_on_their_company(drawn: tuple[Sample, np.ndarray, np
         part = slice(i, i + 1)
         alone = weighted_moments(sample, same[part], numbers[part], own[part], explained[part], 2.0)
         np.testing.assert_array_equal(alone[0], together[i])
+
+
+@pytest.mark.parametrize("own_neighbours", [False, True])
+def test_standard_errors_by_plain_numpy(
+    drawn: tuple[Sample, np.ndarray, np.ndarray, np.ndarray], own_neighbours: bool
+) -> None:
+    """Neighbour by neighbour: the influence of each, squared and added up; sums of columns for players of several."""
+    sample, same, numbers, own = drawn
+    explained = np.array([[1, 0]] * 5)
+    outputs = np.broadcast_to(sample.outputs, (5, 2, N)) * np.arange(1, 6)[:, None, None]
+    if own_neighbours:
+        sample = Sample(sample.same, sample.numbers, outputs)
+    moments = weighted_moments(sample, same, numbers, own, explained, 1.7)
+    fits = fit(moments, 2, np.ones((5, D)))
+    members = np.zeros((4, D), bool)
+    members[[0, 0, 1, 1, 1, 2, 3, 3, 3], np.arange(D)] = True
+    alone = standard_errors(sample, same, numbers, explained, 1.7, moments, fits)
+    together = standard_errors(sample, same, numbers, explained, 1.7, moments, fits, members)
+    for i in range(5):
+        x = columns(sample, same[i], numbers[i])
+        weight = weights(sample, same[i], numbers[i], 1.7)
+        centred = x - weight @ x / weight.sum()
+        inverse = np.linalg.inv((centred * weight[:, None]).T @ centred + np.eye(D))
+        for m in range(2):
+            y = (outputs[i] if own_neighbours else sample.outputs)[explained[i, m]]
+            residual = y - fits.intercept[i, m] - x[1:] @ fits.coefficients[i, m]
+            influence = (weight[1:] * residual)[:, None] * (centred[1:] @ inverse)
+            np.testing.assert_allclose(alone[i, m], np.sqrt((influence**2).sum(axis=0)), rtol=1e-8)
+            np.testing.assert_allclose(together[i, m], np.sqrt(((influence @ members.T) ** 2).sum(axis=0)), rtol=1e-8)
+
+
+def test_players_are_chosen_in_their_own_order(drawn: tuple[Sample, np.ndarray, np.ndarray, np.ndarray]) -> None:
+    """Players of one column each, in another order: the same columns are chosen where none are equal."""
+    sample, same, numbers, own = drawn
+    same = np.minimum(same, 2)  # columns that no neighbour shares are equal
+    moments = weighted_moments(sample, same, numbers, own, np.zeros((5, 1), int), 1.7)
+    at_row = np.hstack([np.ones((5, 6)), numbers])
+    for features in (2, 7):
+        plain = fit(moments, 1, at_row, features)
+        moved = fit(moments, 1, at_row, features, np.eye(D, dtype=bool)[::-1])
+        np.testing.assert_allclose(moved.coefficients, plain.coefficients, atol=1e-12)

@@ -109,6 +109,66 @@ def test_box_is_drawn_around_its_pixels_on_both_sides() -> None:
         assert (rows.min(), rows.max(), columns.min(), columns.max()) == (16 * 4 - 1, 40 * 4, 8 * 4 - 1, 24 * 4)
 
 
+# ---------------------------------------------------------------- superpixels
+
+#: four quarters of an image of 8 × 8
+QUARTERS = np.kron(np.array([[0, 1], [2, 3]]), np.ones((4, 4), int))
+
+
+def quarters(weights: list[float], level: float = 90.0) -> np.ndarray:
+    """The right panel, (256, 256, 3), for weights of the upper left, upper right, lower left, lower right quarter."""
+    heat = np.array(weights)[QUARTERS]
+    content = overlay(np.full((8, 8, 1), level), heat, signed=True, segments=QUARTERS)
+    return panels(content)[1]
+
+
+def test_superpixels_are_outlined_on_their_borders_alone() -> None:
+    right = quarters([0, 0, 0, 0])
+    other = (right != right[10, 10]).any(axis=2)
+    assert set(np.flatnonzero(other.all(axis=0))) == {128}
+    assert set(np.flatnonzero(other.all(axis=1))) == {128}
+    assert other.sum() == 256 * 2 - 1
+
+
+@pytest.mark.parametrize("level", [0.0, 90.0, 255.0])
+def test_the_sign_of_a_superpixel_is_seen_in_grey(level: float) -> None:
+    """For is plain, against is striped, whatever the picture; and for is lighter between the stripes."""
+    right = quarters([1, 0, 0, -1], level)
+    grey = right @ np.array([0.2126, 0.7152, 0.0722])
+    plain, striped = grey[20:100, 20:100], grey[150:230, 150:230]
+    assert np.ptp(plain) < 1
+    assert np.ptp(striped) > 60
+    assert plain.mean() > np.median(striped) + 40
+
+
+def test_the_strength_of_a_superpixel_is_its_colour() -> None:
+    right = quarters([1, 0.4, -0.4, -1])
+    spread = np.ptp(right, axis=2)
+    at = [spread[20:100, 20:100], spread[20:100, 150:230], spread[150:230, 20:100], spread[150:230, 150:230]]
+    strong, weak, weak_against, strong_against = (np.median(part) for part in at)
+    assert strong > weak + 40
+    assert strong_against > weak_against + 40
+    assert weak > 20
+    assert weak_against > 20
+
+
+def test_the_strongest_superpixels_have_a_thick_white_line() -> None:
+    white = (quarters([1, 0.4, -0.6, 0]) == 255).all(axis=2)
+    assert white[:128, 126:128].all()  # right rim of the upper left quarter
+    assert white[126:130, :128].all()  # between it and the quarter below, which speaks against
+    assert white[128:, 126:128].all()
+    assert not white[:, 130:].any()
+    assert not white[20:100, 20:100].any()
+
+
+def test_superpixels_of_a_large_image_are_not_blurred(pictures: Callable[..., np.ndarray]) -> None:
+    segments = np.zeros((600, 1030), int)
+    segments[:, 700:] = 1
+    right = panels(overlay(pictures(1, (600, 1030, 3))[0], segments * 1.0, signed=True, segments=segments))[1]
+    assert right.shape == (*panel_size(600, 1030), 3)
+    assert ((right == 255).all(axis=2).any(axis=0)).sum() == 2
+
+
 @pytest.mark.parametrize(
     "box", [[np.nan] * 4, [0, 0, 0, 0], [-50, -50, 500, 500], [30, 30, 10, 10], [63.5, 63.5, 64, 64]]
 )
