@@ -1,35 +1,30 @@
-"""What gradient techniques share: finding a layer, its activations and gradients, and gradients in the pixels.
+"""What gradient techniques share: batches that fit, gradients in the pixels, and their sums over samples.
 
-Keras has no hooks on layers, and a layer inside a nested or subclassed model is out of reach of a sub-model built from
-`layer.output`. So the layer's `call` is wrapped while one function is traced: what it returns is watched by the tape
-and kept. Nothing is wrapped once the graph is built.
-
-A new class activation map (Grad-CAM++, HiResCAM, LayerCAM, …) is one function of activations and gradients, handed to
-`class_activation_maps`; a new pixel technique (integrated gradients, SmoothGrad, …) uses `input_gradients` in a
-compiled function of its own.
+A new pixel technique (integrated gradients, SmoothGrad, …) is a file with two functions, handed to `gradient_sums`:
+where gradients are taken, and what a gradient contributes. Class activation maps are in `activation_maps.py`,
+gradients in a table's encoded columns in `encoded_gradients.py`.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tasks.errors import ConfigError, Incomplete, OutputError, nearest
-from tasks.explain.base import Prepared, Problem, Saliency
+from tasks.errors import Incomplete, OutputError
+from tasks.explain.base import Problem
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
-    import keras
     import tensorflow as tf
 
-    #: (n, h, w, c) activations, (n, h, w, c) gradients of one output → (n, h, w) maps
-    Combine = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+    #: image (h, w, c), draws (batch, …) each → (batch, h, w, c) where gradients are taken
+    Points = Callable[..., tf.Tensor]
+    #: image, gradients (batch, h, w, c), draws → (batch, …) what is summed up
+    Contribution = Callable[..., tf.Tensor]
 
 #: Held while a gradient is traced. The model is shared between the techniques' threads, and shap's deep explainer
 #: swaps TensorFlow's gradient registry while it works; neither may happen in the middle of another's tracing.
@@ -42,157 +37,31 @@ MEMORY = 2**30
 LARGEST_BATCH = 128
 
 
-@dataclass(frozen=True)
-class FoundLayer:
-    """A layer whose output is a stack of maps.
-
-    Attributes:
-        name: as the config and the tables say it: its own name, or its path where several bear that name.
-        layer: the Keras layer.
-        height, width: resolution of its output for this model's images.
-        channels_first: whether its output is (n, c, h, w).
-    """
-
-    name: str
-    layer: keras.Layer
-    height: int
-    width: int
-    channels_first: bool
+#: what stands for "nothing to see"
+Baseline = Literal["background", "black", "gray", "white"]
+_LEVELS = {"black": 0.0, "gray": 127.5, "white": 255.0}
 
 
-def layers_by_name(model: keras.Model) -> dict[str, keras.Layer]:
-    """Every layer of a model, those of nested models included, in the order they were added.
-
-    A name that occurs several times is told apart by the path to it: `encoder/conv_1`.
-    """
-    found: list[tuple[str, keras.Layer]] = []
-    seen: set[int] = set()
-
-    def walk(layer: Any, path: str) -> None:
-        # Models list their layers publicly; composite layers keep theirs in `_layers`.
-        for child in getattr(layer, "layers", None) or getattr(layer, "_layers", None) or ():
-            if id(child) in seen:
-                continue
-            seen.add(id(child))
-            found.append((f"{path}{child.name}", child))
-            walk(child, f"{path}{child.name}/")
-
-    walk(model, "")
-    names = [layer.name for _, layer in found]
-    return {layer.name if names.count(layer.name) == 1 else path: layer for path, layer in found}
+def baseline_image(problem: Problem, baseline: Baseline) -> np.ndarray:
+    """(h, w, c) float32, 0–255: the mean of the background images, or one level everywhere."""
+    if baseline == "background":
+        return problem.background.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return np.full(problem.rows.shape[1:], _LEVELS[baseline], np.float32)
 
 
-def convolutions(model: keras.Model) -> dict[str, keras.Layer]:
-    """The two-dimensional convolutions of a model, in the order they were added."""
-    import keras
-
-    kinds = (
-        keras.layers.Conv2D,
-        keras.layers.SeparableConv2D,
-        keras.layers.DepthwiseConv2D,
-        keras.layers.Conv2DTranspose,
-    )
-    return {name: layer for name, layer in layers_by_name(model).items() if isinstance(layer, kinds)}
+def without_gradients(problem: Problem) -> str | None:
+    """Why nothing can be differentiated in an image's pixels, or None."""
+    if problem.modality != "image":
+        return "it explains the pixels of an image; the model takes a table"
+    if not problem.predictor.differentiable:
+        return "it needs gradients, and the model gives none in its inputs; occlusion and lime do without"
+    return None
 
 
-@contextmanager
-def tapped(layers: Sequence[keras.Layer], tap: Callable[[keras.Layer, Any], None]) -> Iterator[None]:
-    """While it lasts, `tap(layer, output)` is told what these layers return to the calling thread."""
-    thread = threading.get_ident()
-
-    def wrapped(layer: keras.Layer) -> Callable[..., Any]:
-        call = layer.call
-
-        def told(*args: Any, **kwargs: Any) -> Any:
-            output = call(*args, **kwargs)
-            if threading.get_ident() == thread:
-                tap(layer, output)
-            return output
-
-        return told
-
-    with TRACING:
-        kept = [(layer, vars(layer).get("call")) for layer in layers]
-        try:
-            for layer in layers:
-                # Straight into the instance: Keras tracks what is set as an attribute.
-                vars(layer)["call"] = wrapped(layer)
-            yield
-        finally:
-            for layer, call in kept:
-                vars(layer).pop("call", None)
-                if call is not None:
-                    vars(layer)["call"] = call
-
-
-def _shapes_of(problem: Problem, layers: dict[str, keras.Layer]) -> dict[str, tuple[int | None, ...]]:
-    """Output shape of each layer that the model calls, in the order of its last call. Traced, not evaluated."""
-    import tensorflow as tf
-
-    names = {id(layer): name for name, layer in layers.items()}
-    shapes: dict[str, tuple[int | None, ...]] = {}
-
-    def tap(layer: keras.Layer, output: Any) -> None:
-        name = names[id(layer)]
-        shapes.pop(name, None)
-        shapes[name] = tuple(output.shape) if hasattr(output, "shape") else ()
-
-    with tapped(list(layers.values()), tap):
-        graph = tf.function(problem.predictor.graph("margin"), autograph=False)
-        graph.get_concrete_function(_images_spec(problem, static_batch(problem) or 1))
-    return shapes
-
-
-def _images_spec(problem: Problem, batch: int) -> tf.TensorSpec:
+def images_spec(problem: Problem, batch: int) -> tf.TensorSpec:
     import tensorflow as tf
 
     return tf.TensorSpec([batch, *problem.rows.shape[1:]], tf.float32, name="images")
-
-
-def _found(name: str, layer: keras.Layer, shape: tuple[int | None, ...]) -> FoundLayer:
-    first = getattr(layer, "data_format", None) == "channels_first"
-    height, width = shape[2:] if first else shape[1:3]
-    return FoundLayer(name, layer, int(height or 0), int(width or 0), first)
-
-
-def find_layer(problem: Problem, name: str = "auto") -> FoundLayer | None:
-    """The layer whose maps are read.
-
-    Args:
-        name: of a layer with a 4-D output, at any depth; or `auto`: the last convolution that is called and whose
-            output is larger than one place. Where a layer is called several times, its last call counts.
-
-    Returns:
-        The layer, or None where `auto` finds no convolution.
-
-    Raises:
-        ConfigError: no layer has that name, or its output is not 4-D.
-    """
-    where = "explain.techniques"
-    if name == "auto":
-        candidates = convolutions(problem.predictor.keras_model)
-        found = [_found(key, candidates[key], shape) for key, shape in _shapes_of(problem, candidates).items()]
-        return next((layer for layer in reversed(found) if layer.height * layer.width > 1), None)
-    layers = layers_by_name(problem.predictor.keras_model)
-    if name not in layers:
-        raise ConfigError(
-            f"the model has no layer named {name}",
-            where=where,
-            available=convolutions(problem.predictor.keras_model) or layers,
-            hint=nearest(name, layers) or "write layer: auto",
-            code="unknown_layer",
-        )
-    shape = _shapes_of(problem, {name: layers[name]}).get(name)
-    if shape is None or len(shape) != 4:
-        is_now = "is not called by the model" if shape is None else f"has an output of {len(shape)} dimensions, not 4"
-        raise ConfigError(
-            f"the layer {name} {is_now}",
-            where=where,
-            available=convolutions(problem.predictor.keras_model),
-            hint="name a convolution, or write layer: auto",
-            code="layer_not_spatial",
-        )
-    return _found(name, layers[name], shape)
 
 
 def static_batch(problem: Problem) -> int | None:
@@ -220,10 +89,16 @@ def fitting_batch(problem: Problem, rows: int, *, outputs: int = 0, largest: int
         return fixed
     with TRACING:
         graph = tf.function(problem.predictor.graph("margin"), autograph=False)
-        operations = graph.get_concrete_function(_images_spec(problem, 1)).graph.get_operations()
+        operations = graph.get_concrete_function(images_spec(problem, 1)).graph.get_operations()
     sizes = [math.prod(t.shape) for op in operations for t in op.outputs if t.shape.is_fully_defined()]
     held = sum(sizes) + 2 * outputs * max(sizes) if outputs else 3 * max(sizes)
     return max(1, min(largest, rows, MEMORY // (4 * held)))
+
+
+def path_rule(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """(S,) places in (0, 1), rising, and (S,) weights that add up to one: Gauss and Legendre's rule for a mean."""
+    places, weights = np.polynomial.legendre.leggauss(steps)
+    return (places + 1) / 2, weights / 2
 
 
 def even_batch(rows: int, largest: int) -> int:
@@ -253,10 +128,15 @@ def input_gradients(
         tape.watch(points)
         chosen = tf.gather(graph(points), explained, axis=1, batch_dims=1)
         columns = tf.unstack(chosen, axis=1)
-    return chosen, [_gradient(tape, column, points, "its inputs") for column in columns]
+    return chosen, [gradient_of(tape, column, points, "its inputs") for column in columns]
 
 
-def _gradient(tape: tf.GradientTape, output: tf.Tensor, at: tf.Tensor, what: str) -> tf.Tensor:
+def gradient_of(tape: tf.GradientTape, output: tf.Tensor, at: tf.Tensor, what: str) -> tf.Tensor:
+    """One output's gradient at a tensor that the tape watched.
+
+    Raises:
+        Incomplete: there is none.
+    """
     try:
         gradient = tape.gradient(output, at)
     except LookupError as error:  # TensorFlow knows no gradient of an operation on the way
@@ -275,83 +155,95 @@ def _no_gradient(what: str, why: str) -> Incomplete:
     )
 
 
-def class_activation_maps(problem: Problem, found: FoundLayer, combine: Combine, watch: Watch) -> Prepared:
-    """A technique of the form: a layer's activations, weighted by the gradients of each explained margin.
+#: image, (m,) outputs → (m, …) sums over samples; (m, S) each sample's total and its sum of squares; float64
+GradientSums = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
-    Compiled once for a fixed batch: one forward pass, and from the layer on one backward pass an output.
+
+def gradient_sums(
+    problem: Problem, points: Points, contribution: Contribution, draws: Sequence[np.ndarray], watch: Watch
+) -> GradientSums:
+    """Gradients at S points about an image, weighed and summed: the compiled part of pixel techniques.
+
+    All samples of one image go through in batches of one shape, so that an image's map is its own affair.
 
     Args:
-        found: where activations and gradients are taken.
-        combine: activations and gradients (channels last, float32) to maps.
-        watch: looked at after each compiled batch; the caller counts rows.
+        points, contribution: traced once; given a batch of each of the draws.
+        draws: arrays of S float or integer entries, the same for every image.
+        watch: looked at after each compiled batch.
 
     Raises:
-        Incomplete: no gradient leads from the outputs to the layer.
-        OutputError: while explaining, where a map is not finite.
+        Incomplete: the outputs have no gradient in the pixels.
     """
     import tensorflow as tf
 
-    predictor = problem.predictor
-    graph = predictor.graph("margin")
-    outputs = min(WIDTH, problem.explained.shape[1])
-    batch = fitting_batch(problem, len(problem.rows), outputs=outputs)
+    graph = problem.predictor.graph(problem.kind)
+    samples, shape = len(draws[0]), problem.rows.shape[1:]
+    width = min(WIDTH, problem.explained.shape[1])
+    batch = static_batch(problem) or even_batch(samples, fitting_batch(problem, samples, outputs=width))
+    kinds = [tf.int32 if draw.dtype.kind == "i" else tf.float32 for draw in draws]
 
-    def maps(images: tf.Tensor, explained: tf.Tensor) -> tf.Tensor:
-        kept: list[tf.Tensor] = []
-        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+    def sums(image: tf.Tensor, wanted: tf.Tensor, weight: tf.Tensor, *drawn: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        at = points(image, *drawn)
+        _, gradients = input_gradients(graph, at, tf.tile(wanted[tf.newaxis], [batch, 1]))
+        found = [contribution(image, gradient, *drawn) for gradient in gradients]
+        axes = list(range(1, len(found[0].shape)))
+        found = [each * tf.reshape(weight, [-1, *(1 for _ in axes)]) for each in found]
+        return (
+            tf.stack([tf.reduce_sum(each, axis=0) for each in found]),
+            tf.stack([tf.reduce_sum(each, axis=axes) for each in found]),
+            tf.stack([tf.reduce_sum(each**2, axis=axes) for each in found]),
+        )
 
-            def keep(_: keras.Layer, output: tf.Tensor) -> None:
-                tape.watch(output)
-                kept.append(output)
-
-            with tapped([found.layer], keep):
-                chosen = tf.gather(graph(images), explained, axis=1, batch_dims=1)
-            columns = tf.unstack(chosen, axis=1)
-        activations = kept[-1]
-
-        def channels_last(tensor: tf.Tensor) -> tf.Tensor:
-            tensor = tf.cast(tensor, tf.float32)
-            return tf.transpose(tensor, [0, 2, 3, 1]) if found.channels_first else tensor
-
-        last = channels_last(activations)
-        gradients = (_gradient(tape, column, activations, f"the layer {found.name}") for column in columns)
-        return tf.stack([combine(last, channels_last(gradient)) for gradient in gradients], axis=1)
-
-    signature = [_images_spec(problem, batch), tf.TensorSpec([batch, outputs], tf.int32)]
+    signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec([width], tf.int32), tf.TensorSpec([batch], tf.float32)]
+    signature += [tf.TensorSpec([batch, *draw.shape[1:]], kind) for draw, kind in zip(draws, kinds, strict=True)]
     with TRACING:
-        compiled = tf.function(maps, input_signature=signature, autograph=False).get_concrete_function()
+        compiled = tf.function(sums, input_signature=signature, autograph=False).get_concrete_function()
+    batches = []
+    for first in range(0, samples, batch):
+        part = slice(first, min(first + batch, samples))
+        weight = tf.constant(np.arange(batch) < part.stop - part.start, tf.float32)  # what fills up weighs nothing
+        drawn = [tf.constant(padded(draw[part], batch), kind) for draw, kind in zip(draws, kinds, strict=True)]
+        batches.append((part, weight, drawn))
 
-    def explain(rows: np.ndarray, explained: np.ndarray) -> Saliency:
-        n, m = explained.shape
-        result = np.empty((n, m, found.height, found.width), np.float32)
-        for first in range(0, n, batch):
-            images = padded(rows[first : first + batch], batch)
-            for left in range(0, m, outputs):
-                wanted = explained[first : first + batch, left : left + outputs]
-                some = compiled(
-                    tf.constant(images, tf.float32), tf.constant(_widened(wanted, batch, outputs), tf.int32)
-                )
-                result[first : first + batch, left : left + outputs] = some.numpy()[: len(wanted), : wanted.shape[1]]
-            watch.advance(0)
-        quality = map_quality(finite(result, found.name))
-        return Saliency(result, layer=found.name, quality=quality, evaluations=n * -(-m // outputs))
+    def evaluate(image: np.ndarray, explained: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        m = len(explained)
+        totals, squares = np.empty((m, samples)), np.empty((m, samples))
+        maps: list[np.ndarray] = []
+        pixels = tf.constant(image, tf.float32)
+        for left in range(0, m, width):
+            outputs = slice(left, min(left + width, m))
+            count = outputs.stop - left
+            wanted = tf.constant(padded(explained[outputs], width), tf.int32)
+            total: Any = 0.0
+            for part, weight, drawn in batches:
+                found = [tensor.numpy()[:count] for tensor in compiled(pixels, wanted, weight, *drawn)]
+                total = total + found[0].astype(np.float64)
+                totals[outputs, part] = found[1][:, : part.stop - part.start]
+                squares[outputs, part] = found[2][:, : part.stop - part.start]
+                watch.advance(0)
+            maps.append(total)
+        return np.concatenate(maps), totals, squares
 
-    facts = {"layer": found.name, "height": found.height, "width": found.width, "output": "margin"}
-    return Prepared(explain, facts)
+    return evaluate
+
+
+def relative_error(mean: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Standard error of each map over its size, both as Euclidean norms; NaN where a map is zero everywhere.
+
+    Args:
+        mean: (m, …) over samples.
+        squares: (m, S) each sample's sum of squares.
+    """
+    samples = squares.shape[1]
+    size = (mean**2).reshape(len(mean), -1).sum(axis=1)
+    spread = np.maximum(squares.sum(axis=1) / samples - size, 0) / (samples - 1)
+    return np.sqrt(np.divide(spread, size, out=np.full_like(size, np.nan), where=size > 0))
 
 
 def padded(rows: np.ndarray, length: int) -> np.ndarray:
     """Rows, the last one repeated until there are `length`."""
     missing = length - len(rows)
     return rows if missing <= 0 else np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
-
-
-def _widened(explained: np.ndarray, batch: int, width: int) -> np.ndarray:
-    """(n, m) indices, padded to (batch, width)."""
-    missing = width - explained.shape[1]
-    if missing:
-        explained = np.concatenate([explained, np.repeat(explained[:, -1:], missing, axis=1)], axis=1)
-    return padded(explained, batch)
 
 
 def finite(maps: np.ndarray, what: str) -> np.ndarray:

@@ -10,17 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.explain.base import Prepared, Problem, Saliency, Settings, Technique
-from tasks.explain.gradients import (
-    TRACING,
-    WIDTH,
-    even_batch,
-    finite,
-    fitting_batch,
-    input_gradients,
-    map_quality,
-    padded,
-    static_batch,
-)
+from tasks.explain.gradients import GradientSums, finite, gradient_sums, map_quality, relative_error, static_batch
 from tasks.explain.shap_guard import shap_at_work
 from tasks.watch import Watch
 
@@ -139,10 +129,8 @@ def expected_gradients(problem: Problem, samples: int, watch: Watch) -> Prepared
             # What a path adds up to, less what it should.
             surplus = totals - (rise[:, None] - base[picked][:, wanted].T)
             gap_error[row] = np.sqrt(surplus.var(axis=1, ddof=1) / samples + unseen[wanted])
-            size = (mean**2).sum(axis=(1, 2))
-            spread = np.maximum(squares.sum(axis=1) / samples - size, 0) / (samples - 1)
-            error[row] = np.sqrt(np.divide(spread, size, out=np.full_like(size, np.nan), where=size > 0))
-        quality = {"completeness_error": gap, "completeness_std_error": gap_error, "relative_error": error}
+            error[row] = relative_error(mean, squares)
+        quality = {"completeness_error": np.abs(gap), "completeness_std_error": gap_error, "relative_error": error}
         noisy = np.any(error > NOISY, axis=1)
         return Saliency(
             finite(maps, "shap"),
@@ -156,63 +144,20 @@ def expected_gradients(problem: Problem, samples: int, watch: Watch) -> Prepared
     return Prepared(explain, facts, evaluations=len(base))
 
 
-#: image, (m,) outputs → (m, h, w) sums over samples; (m, S) each sample's total and its sum of squares; float64
-PathSums = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-def _path_sums(problem: Problem, picked: np.ndarray, positions: np.ndarray, watch: Watch) -> PathSums:
-    """The compiled part: all samples of one row, in batches of one shape, so that a row's map is its own affair."""
+def _path_sums(problem: Problem, picked: np.ndarray, positions: np.ndarray, watch: Watch) -> GradientSums:
+    """Sums over the samples of (x − b) times the gradient on the way from background row b, over channels too."""
     import tensorflow as tf
 
-    graph = problem.predictor.graph(problem.kind)
-    samples, shape = len(picked), problem.rows.shape[1:]
-    width = min(WIDTH, problem.explained.shape[1])
-    batch = static_batch(problem) or even_batch(samples, fitting_batch(problem, samples, outputs=width))
     background = tf.constant(problem.background, tf.float32)
 
-    def sums(
-        image: tf.Tensor, wanted: tf.Tensor, rows: tf.Tensor, where: tf.Tensor, weight: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
+    def points(image: tf.Tensor, rows: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
         start = tf.gather(background, rows)
-        way = image[tf.newaxis] - start
-        points = start + tf.reshape(where, [-1, 1, 1, 1]) * way
-        _, gradients = input_gradients(graph, points, tf.tile(wanted[tf.newaxis], [batch, 1]))
-        maps = [tf.reduce_sum(way * gradient, axis=-1) * tf.reshape(weight, [-1, 1, 1]) for gradient in gradients]
-        return (
-            tf.stack([tf.reduce_sum(each, axis=0) for each in maps]),
-            tf.stack([tf.reduce_sum(each, axis=(1, 2)) for each in maps]),
-            tf.stack([tf.reduce_sum(each**2, axis=(1, 2)) for each in maps]),
-        )
+        return start + tf.reshape(where, [-1, 1, 1, 1]) * (image - start)
 
-    many = tf.TensorSpec([batch], tf.float32)
-    signature = [tf.TensorSpec(shape, tf.float32), tf.TensorSpec([width], tf.int32), tf.TensorSpec([batch], tf.int32)]
-    with TRACING:
-        compiled = tf.function(sums, input_signature=[*signature, many, many], autograph=False).get_concrete_function()
-    batches = []
-    for first in range(0, samples, batch):
-        part = slice(first, min(first + batch, samples))
-        weight = np.arange(batch) < part.stop - part.start  # what fills up the last batch weighs nothing
-        rows = tf.constant(padded(picked[part], batch), tf.int32)
-        where = tf.constant(padded(positions[part], batch), tf.float32)
-        batches.append((part, rows, where, tf.constant(weight, tf.float32)))
+    def contribution(image: tf.Tensor, gradients: tf.Tensor, rows: tf.Tensor, where: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum((image - tf.gather(background, rows)) * gradients, axis=-1)
 
-    def evaluate(image: np.ndarray, explained: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        m = len(explained)
-        maps, totals, squares = np.zeros((m, *shape[:2])), np.empty((m, samples)), np.empty((m, samples))
-        pixels = tf.constant(image, tf.float32)
-        for left in range(0, m, width):
-            outputs = slice(left, min(left + width, m))
-            count = outputs.stop - left
-            wanted = tf.constant(padded(explained[outputs], width), tf.int32)
-            for part, *points in batches:
-                found = [tensor.numpy()[:count] for tensor in compiled(pixels, wanted, *points)]
-                maps[outputs] += found[0]
-                totals[outputs, part] = found[1][:, : part.stop - part.start]
-                squares[outputs, part] = found[2][:, : part.stop - part.start]
-                watch.advance(0)
-        return maps, totals, squares
-
-    return evaluate
+    return gradient_sums(problem, points, contribution, (picked.astype(np.int32), positions), watch)
 
 
 @dataclass(frozen=True)
@@ -245,7 +190,7 @@ def _by_library(problem: Problem, estimator: Estimator, library: Library, watch:
             maps[row] = library.maps(image, wanted).sum(axis=-1)
             watch.advance(0)
         gap = finite(maps, estimator).sum(axis=(2, 3), dtype=np.float64) - (scores - library.base[explained])
-        quality = {"completeness_error": gap, **map_quality(maps)}
+        quality = {"completeness_error": np.abs(gap), **map_quality(maps)}
         # shap raises where deep values are further off than this; here the reader is told.
         off = np.any(np.abs(gap) > ADDS_UP * np.maximum(1, np.abs(scores)), axis=1)
         notes = {NOT_ADDING_UP: off} if library.exact and off.any() else {}

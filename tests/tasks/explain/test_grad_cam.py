@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from tasks.errors import ConfigError, Incomplete, Stopped
 from tasks.explain.base import Problem, Saliency
 from tasks.explain.grad_cam import TECHNIQUE, GradCamSettings
 from tasks.watch import Watch
+from tests.tasks.explain.convolutional import MODELS, conv, keras_vis, last_convolution, sequential
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
@@ -25,82 +24,13 @@ def explained(problem: Problem, layer: str = "auto") -> Saliency:
     return TECHNIQUE.prepare(problem, GradCamSettings(layer=layer), Watch()).explain(problem.rows, problem.explained)
 
 
-def sequential(*stack: Any, shape: tuple[int, int, int] = (16, 16, 1), seed: int = 1) -> Any:
-    keras.utils.set_random_seed(seed)
-    return keras.Sequential([keras.Input(shape), *stack])
-
-
-def conv(filters: int = 4, **more: Any) -> Any:
-    return layers.Conv2D(filters, 3, activation="relu", padding="same", **more)
-
-
-def branched() -> Any:
-    """Two paths that join: the last convolution is on one of them."""
-    inputs = keras.Input((16, 16, 3))
-    left = conv(6, name="left")(inputs)
-    right = layers.MaxPooling2D()(conv(6, name="right")(left))
-    both = layers.Add()([layers.AveragePooling2D(2)(left), conv(6, name="last")(right)])
-    return keras.Model(inputs, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(both)))
-
-
-MODELS: dict[str, Callable[[], Any]] = {
-    "softmax": lambda: sequential(conv(), layers.MaxPooling2D(), conv(8), layers.Flatten(), layers.Dense(5, "softmax")),
-    "sigmoid": lambda: sequential(conv(), conv(6), layers.GlobalAveragePooling2D(), layers.Dense(1, "sigmoid")),
-    "two outputs": lambda: sequential(conv(), layers.GlobalMaxPooling2D(), layers.Dense(2, "softmax")),
-    "separable last": lambda: sequential(
-        conv(), layers.SeparableConv2D(6, 3, activation="relu"), layers.Flatten(), layers.Dense(3, "softmax")
-    ),
-    "depthwise last": lambda: sequential(
-        conv(), layers.DepthwiseConv2D(3), layers.GlobalMaxPooling2D(), layers.Dense(3, "softmax")
-    ),
-    "normalised": lambda: sequential(
-        conv(), layers.BatchNormalization(), layers.ReLU(), conv(8, strides=2), layers.BatchNormalization(),
-        layers.Dropout(0.5), layers.Flatten(), layers.Dense(8, "tanh"), layers.Dense(4), layers.Softmax(),
-    ),
-    "branched, colour": branched,
-}  # fmt: skip
-
-
-def keras_vis(model: Any, problem: Problem, layer: str) -> np.ndarray:
-    """(n, m, h, w): tf-keras-vis on the pre-activation, scored by the margin that the contract names."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from tf_keras_vis.gradcam import Gradcam
-
-    last = model.layers[-1]
-    if isinstance(last, layers.Softmax):
-        logits = keras.Model(model.inputs, last.input)
-    else:
-        plain = layers.Dense(last.units)
-        logits = keras.Model(model.inputs, plain(last.input))
-        plain.set_weights(last.get_weights())
-
-    def margin(index: int) -> Callable[[Any], Any]:
-        def score(z: Any) -> Any:
-            others = [z[:, j] for j in range(z.shape[1]) if j != index]
-            return z[:, index] - (tf.reduce_logsumexp(tf.stack(others, 1), 1) if others else 0.0)
-
-        return score
-
-    cam = Gradcam(logits, clone=False)
-    inputs = (problem.rows * np.float32(1 / 255)).astype(np.float32)
-    maps = [
-        cam(margin(i), inputs, penultimate_layer=layer, seek_penultimate_conv_layer=False, expand_cam=False,
-            normalize_cam=False)
-        for i in range(len(problem.outputs))
-    ]  # fmt: skip
-    return np.stack([np.asarray(m) for m in maps], axis=1)
-
-
 @pytest.mark.parametrize("name", MODELS)
 def test_equals_tf_keras_vis(name: str, image_problem: Maker, pictures: Callable[..., np.ndarray]) -> None:
     model = MODELS[name]()
     problem = image_problem(model, pictures(5, model.input_shape[1:]))
     found = explained(problem)
-    kinds = (layers.Conv2D, layers.SeparableConv2D, layers.DepthwiseConv2D)
-    last = [layer.name for layer in model.layers if isinstance(layer, kinds)][-1]
-    assert found.layer == last
-    expected = keras_vis(model, problem, last)
+    assert found.layer == last_convolution(model).name
+    expected = keras_vis("Gradcam", model, problem)
     assert expected.max() > 0
     assert found.maps.shape == expected.shape
     assert found.maps.dtype == np.float32

@@ -1,9 +1,11 @@
-"""The shared part of gradient techniques: hooks that leave no trace, layers by name, batches that fit."""
+"""The shared part of gradient techniques: batches that fit, sums over samples."""
 
 from __future__ import annotations
 
-import threading
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,20 +13,9 @@ import pytest
 
 from tasks.explain import gradients
 from tasks.explain.base import Problem
-from tasks.explain.gradients import (
-    class_activation_maps,
-    convolutions,
-    even_batch,
-    find_layer,
-    fitting_batch,
-    layers_by_name,
-    padded,
-    tapped,
-)
-from tasks.watch import Watch
+from tasks.explain.gradients import baseline_image, even_batch, fitting_batch, padded, path_rule, relative_error
 
 keras = pytest.importorskip("keras")
-tf = pytest.importorskip("tensorflow")
 layers = keras.layers
 Maker = Callable[..., Problem]
 Pictures = Callable[..., np.ndarray]
@@ -37,96 +28,6 @@ def small(**more: Any) -> Any:
             layers.Dense(2, "softmax", name="out"),
         ]
     )  # fmt: skip
-
-
-def test_tapped_hears_each_call_and_leaves_nothing() -> None:
-    model, heard = small(), []
-    with tapped([model.get_layer("conv"), model.get_layer("out")], lambda layer, output: heard.append(layer.name)):
-        model(np.zeros((1, 8, 8, 1)))
-    assert heard == ["conv", "out"]
-    model(np.zeros((1, 8, 8, 1)))
-    assert len(heard) == 2
-    assert not any("call" in vars(layer) for layer in model.layers)
-
-
-def test_tapped_cleans_up_after_an_error_and_keeps_a_call_of_the_layers_own() -> None:
-    model = small()
-    layer = model.get_layer("conv")
-    own = layer.call
-    vars(layer)["call"] = own
-    with pytest.raises(ZeroDivisionError), tapped([layer], lambda layer, output: None):
-        raise ZeroDivisionError
-    assert vars(layer)["call"] is own
-
-
-def test_tapped_does_not_hear_other_threads() -> None:
-    model, heard = small(), []
-    with tapped([model.get_layer("conv")], lambda layer, output: heard.append(layer.name)):
-        other = threading.Thread(target=lambda: model(np.zeros((1, 8, 8, 1))))
-        other.start()
-        other.join()
-    assert heard == []
-
-
-def test_layers_by_name_reaches_into_models_and_composite_layers() -> None:
-    class Block(layers.Layer):
-        def __init__(self, **more: Any) -> None:
-            super().__init__(**more)
-            self.inside = layers.Conv2D(4, 3, name="inside")
-
-        def call(self, x: Any) -> Any:
-            return self.inside(x)
-
-    inner = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3, name="deep")], name="inner")
-    inputs = keras.Input((8, 8, 1))
-    shared = layers.ReLU(name="shared")
-    hidden = shared(Block(name="block")(shared(inner(inputs))))
-    model = keras.Model(inputs, layers.Flatten()(hidden))
-    assert {"inner", "deep", "block", "inside", "shared"} <= set(layers_by_name(model))
-    assert list(convolutions(model)) == ["deep", "inside"]
-
-
-def test_last_convolution_is_the_last_that_is_called(image_problem: Maker, pictures: Pictures) -> None:
-    """Not the last that was added, nor one that the outputs do not use."""
-
-    class Backwards(keras.Model):
-        def __init__(self) -> None:
-            super().__init__()
-            self.second = layers.Conv2D(2, 3, name="second")
-            self.first = layers.Conv2D(2, 3, name="first")
-            self.unused = layers.Conv2D(2, 3, name="unused")
-
-        def build(self, shape: Any) -> None:
-            self.first.build(shape)
-            self.second.build(self.first.compute_output_shape(shape))
-
-        def call(self, x: Any) -> Any:
-            return self.second(self.first(x))
-
-    inputs = keras.Input((8, 8, 1))
-    model = keras.Model(inputs, layers.Dense(2, "softmax")(layers.Flatten()(Backwards()(inputs))))
-    found = find_layer(image_problem(model, pictures(1, (8, 8, 1))))
-    assert found is not None
-    assert (found.name, found.height, found.width) == ("second", 4, 4)
-
-
-def test_another_map_is_one_function(image_problem: Maker, pictures: Pictures) -> None:
-    """HiResCAM, activations times gradients place by place, against eager gradients."""
-    problem = image_problem(small(activation="relu"), pictures(3, (8, 8, 1)))
-    found = find_layer(problem)
-    assert found is not None
-    prepared = class_activation_maps(problem, found, lambda a, g: tf.reduce_sum(a * g, axis=-1), Watch())
-    maps = prepared.explain(problem.rows, problem.explained).maps
-    model = problem.predictor.keras_model
-    conv, dense = model.get_layer("conv"), model.get_layer("out")
-    inputs = tf.constant(problem.rows / np.float32(255))
-    with tf.GradientTape(persistent=True) as tape:
-        activations = conv(inputs)
-        tape.watch(activations)
-        logits = tf.reshape(activations, [3, -1]) @ dense.kernel + dense.bias
-        margins = [logits[:, 0] - logits[:, 1], logits[:, 1] - logits[:, 0]]
-    expected = np.stack([tf.reduce_sum(activations * tape.gradient(m, activations), -1).numpy() for m in margins], 1)
-    np.testing.assert_allclose(maps, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 def test_fitting_batch(image_problem: Maker, pictures: Pictures, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,3 +53,66 @@ def test_even_batch(rows: int, largest: int, expected: int) -> None:
 def test_padded_repeats_the_last_row() -> None:
     np.testing.assert_array_equal(padded(np.array([[1], [2]]), 4)[:, 0], [1, 2, 2, 2])
     np.testing.assert_array_equal(padded(np.array([[1], [2]]), 2)[:, 0], [1, 2])
+
+
+def test_path_rule_is_exact_for_polynomials() -> None:
+    places, weights = path_rule(4)
+    for power in range(8):
+        np.testing.assert_allclose((weights * places**power).sum(), 1 / (power + 1), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("baseline", "level"), [("black", 0), ("gray", 127.5), ("white", 255), ("background", 60)])
+def test_baseline_image(baseline: Any, level: float, image_problem: Maker) -> None:
+    ground = np.stack([np.full((8, 8, 1), 50.0), np.full((8, 8, 1), 70.0)])
+    found = baseline_image(image_problem(small(), np.zeros((1, 8, 8, 1)), background=ground), baseline)
+    np.testing.assert_array_equal(found, np.full((8, 8, 1), level, np.float32))
+
+
+def test_relative_error_by_hand() -> None:
+    """Two samples, (3, 0) and (1, 0): mean (2, 0), standard error 1; a map of zeros has none."""
+    found = relative_error(np.array([[2.0, 0.0], [0.0, 0.0]]), np.array([[9.0, 1.0], [0.0, 0.0]]))
+    np.testing.assert_allclose(found, [0.5, np.nan])
+
+
+#: every gradient technique on small problems; prints a digest a technique
+_ON_THREADS = """
+import hashlib, sys
+sys.path.insert(0, sys.argv[2])
+import keras, numpy as np, tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
+from conftest import make_image_problem, make_network, make_pictures, make_table_problem
+from tasks.explain import TECHNIQUES
+from tasks.watch import Watch
+keras.utils.set_random_seed(0)
+L = keras.layers
+model = keras.Sequential([keras.Input((48, 48, 3)), L.Conv2D(12, 3, activation="relu"), L.MaxPooling2D(),
+                          L.Conv2D(16, 3, activation="relu"), L.GlobalAveragePooling2D(), L.Dense(3, "softmax")])
+images = make_image_problem(model, make_pictures(5, (48, 48, 3)))
+rng = np.random.default_rng(0)
+table = make_table_problem(make_network(20, 2, hidden=(64, 64)), rng.normal(size=(40, 20)), rng.normal(size=(30, 20)))
+wanted = ("gradcam", "gradcam_plus_plus", "hirescam", "layercam", "integrated_gradients", "smooth_grad", "occlusion")
+for technique in TECHNIQUES:
+    if technique.name in wanted:
+        problem = images if technique.modality == "image" else table
+        found = technique.prepare(problem, technique.settings(), Watch()).explain(problem.rows, problem.explained)
+        values = found.maps if technique.modality == "image" else found.values
+        print(technique.name, technique.modality, hashlib.sha256(values.tobytes()).hexdigest())
+"""
+
+
+def test_number_of_threads_changes_nothing() -> None:
+    here = str(Path(__file__).parent)
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-c", _ON_THREADS, threads, here],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=Path(__file__).parents[3],
+        )
+        for threads in ("1", "3")
+    ]
+    one, three = (run.communicate()[0] for run in runs)
+    assert all(run.returncode == 0 for run in runs)
+    assert len(one.splitlines()) == 9
+    assert one == three
