@@ -85,6 +85,13 @@ def limit(value: float) -> str:
     return MINUS + text if value < 0 else text
 
 
+def place(value: float) -> str:
+    """A value of a feature: a whole number as it is, others to four digits."""
+    if abs(value) >= 1e15 or 0 < abs(value) < 1e-4:
+        return number(value)
+    return limit(value if float(value).is_integer() else float(f"{value:.4g}"))
+
+
 def _superscript(exponent: int) -> str:
     return str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 

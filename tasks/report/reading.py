@@ -34,9 +34,14 @@ TECHNIQUE_TITLES = {
     "permutation": "Permutation importance",
     "shap": "SHAP",
     "lime": "LIME",
+    "partial_dependence": "Partial dependence",
+    "ale": "Accumulated local effects",
+    "interactions": "Interactions",
     "gradcam": "Grad-CAM",
     "random": "Random attribution",
 }
+#: codes of findings whose sentence begins with a technique
+_OF_TECHNIQUE = ("no_better_than_random", "unchanged_by_randomisation", "misses_known_regions")
 
 
 @dataclass(frozen=True)
@@ -232,7 +237,10 @@ class Reading:
         return str(self.record.fact(f"explain/{name}", "title", known))
 
     def with_titles(self, finding: Finding) -> str:
-        """A finding's sentence; one about two techniques calls them as the report does, not by their ids."""
+        """A finding's sentence; one about techniques calls them as the report does, not by their ids."""
+        if finding.code in _OF_TECHNIQUE:
+            id, space, rest = finding.text.partition(" ")
+            return f"{self.technique(id)}{space}{rest}"
         if finding.code != "techniques_disagree":
             return finding.text
         start = re.match(r"(\w+) and (\w+)(?= disagree)", finding.text)

@@ -10,8 +10,24 @@ from collections.abc import Callable
 from typing import Any
 
 from tasks.report.figures.bars import bars_svg
-from tasks.report.figures.charts import Bars, Calibration, Chart, Forest, Histogram, Mark, Strip, Waterfall
+from tasks.report.figures.charts import (
+    Bars,
+    Calibration,
+    Chart,
+    Curves,
+    Forest,
+    Histogram,
+    Level,
+    Levels,
+    Line,
+    Mark,
+    Strip,
+    Style,
+    Waterfall,
+)
+from tasks.report.figures.curves import curves_svg
 from tasks.report.figures.forest import forest_svg
+from tasks.report.figures.levels import levels_svg
 from tasks.report.figures.scores import calibration_svg, histogram_svg
 from tasks.report.figures.svg import standalone
 from tasks.report.figures.waterfall import waterfall_svg
@@ -22,6 +38,8 @@ _DRAWN: dict[type, Callable[[Any, str], str]] = {
     Waterfall: waterfall_svg,
     Histogram: histogram_svg,
     Calibration: calibration_svg,
+    Curves: curves_svg,
+    Levels: levels_svg,
 }
 
 
@@ -39,10 +57,15 @@ __all__ = [
     "Bars",
     "Calibration",
     "Chart",
+    "Curves",
     "Forest",
     "Histogram",
+    "Level",
+    "Levels",
+    "Line",
     "Mark",
     "Strip",
+    "Style",
     "Waterfall",
     "standalone",
     "svg",

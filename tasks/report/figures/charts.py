@@ -93,4 +93,62 @@ class Calibration:
     description: str = ""
 
 
-Chart = Bars | Forest | Waterfall | Histogram | Calibration
+#: of a line or a dot; they differ in dashes and shape as well as in colour
+Style = Literal["first", "second", "third"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve through (x, y), rising in x; band: for each point the ends of its interval."""
+
+    points: tuple[tuple[float, float], ...]
+    style: Style = "first"
+    label: str = ""  # in the panel's legend
+    band: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Curves:
+    """How an output moves along a number.
+
+    Attributes:
+        low, high: of the y-axis, the same for panels that are to be compared.
+        thin: curves of single rows, behind the others; cut where they leave the panel.
+        rows: (from, to, rows) along x: where the data are.
+        ticks: x of points, a mark each, where it is not known how many rows lie where.
+    """
+
+    title: str
+    lines: tuple[Line, ...]
+    low: float
+    high: float
+    thin: tuple[tuple[tuple[float, float], ...], ...] = ()
+    rows: tuple[tuple[float, float, float], ...] = ()
+    ticks: tuple[float, ...] = ()
+    description: str = ""
+    subtitle: str = ""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A category: a dot for each line that its panel has; None where one has no value. text: its rows."""
+
+    label: str
+    dots: tuple[Mark | None, ...]
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How an output moves over categories, one a row; legend: what the dots are, in the order of their styles."""
+
+    title: str
+    levels: tuple[Level, ...]
+    low: float
+    high: float
+    legend: tuple[str, ...] = ()
+    description: str = ""
+    subtitle: str = ""
+
+
+Chart = Bars | Forest | Waterfall | Histogram | Calibration | Curves | Levels

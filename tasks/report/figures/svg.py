@@ -36,7 +36,15 @@ _LIGHT = (
     ".chart .limit{stroke:#9c2f17;stroke-width:1.4;stroke-dasharray:5 3;fill:none}"
     ".chart .lt{fill:#9c2f17;font-size:11px}"
     ".chart .up{fill:#2c5f8f}.chart .down{fill:#c98a4b}.chart .sum{fill:#57626d}"
-    ".chart .line{stroke:#2c5f8f;stroke-width:1.4;fill:none}"
+    ".chart .line{stroke:#2c5f8f;stroke-width:2;fill:none}"
+    ".chart .line.second{stroke:#a8601b;stroke-dasharray:7 3}"
+    ".chart .line.third{stroke:#1d242b;stroke-dasharray:2 2.5}"
+    ".chart .thin{stroke:#57626d;stroke-width:.7;stroke-opacity:.3;fill:none}"
+    ".chart .band{fill:#86a9c9;fill-opacity:.4;stroke:none}"
+    ".chart .rows{fill:#57626d;fill-opacity:.55;stroke:none}"
+    ".chart .tick{stroke:#57626d;stroke-width:1;fill:none}"
+    ".chart .dot.second{fill:#ffffff;stroke:#a8601b;stroke-width:1.6}"
+    ".chart .dot.third{fill:#1d242b;stroke:#1d242b}"
 )
 
 #: class → size of the text, the title's a little more for its weight
@@ -163,12 +171,16 @@ class Scale:
         return [k * step for k in range(first, last + 1)][: 4 * wanted]
 
     def axis(self, top: float, bottom: float) -> list[str]:
-        """Grid lines and the numbers under them."""
+        """Grid lines and the numbers under them, those left out that would touch the one before."""
         parts = []
+        free = -math.inf
         for tick in self.ticks(self._wanted()):
-            x = self(tick)
+            x, words = self(tick), tick_text(tick)
             parts.append(rule(x, top, x, bottom, "axis"))
-            parts.append(text(x, bottom + 13, tick_text(tick), css="m", anchor="middle"))
+            half = width_of(words, _SIZES["m"]) / 2
+            if x - half >= free:
+                parts.append(text(x, bottom + 13, words, css="m", anchor="middle"))
+                free = x + half + 3
         return parts
 
 

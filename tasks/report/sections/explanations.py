@@ -20,13 +20,16 @@ from tasks.report.document import (
     said,
 )
 from tasks.report.figures import Bars, Mark
-from tasks.report.numbers import interval, number
+from tasks.report.numbers import interval, number, p_value
 from tasks.report.reading import Reading, Row
-from tasks.report.sections.agreement import agreement, quality
+from tasks.report.sections.agreement import agreement
+from tasks.report.sections.effects import effects
 from tasks.report.sections.overlays import overlays
+from tasks.report.sections.quality import marked, quality
 from tasks.report.sections.shared import TOP, dash, joined, top
 from tasks.report.sections.single import single_rows
 
+_P_NOTE = " p: of the null that shuffling the feature makes no row worse by rule, adjusted for the number of features."
 _OUTPUTS = 3  # outputs drawn; the others are in the table
 
 
@@ -45,6 +48,7 @@ def explanations(reading: Reading) -> Section:
             blocks.append(Paragraph(line(f"{title}: ", said(reading.why_absent(result.stage)))))
     sections = (
         _importance(reading),
+        effects(reading),
         agreement(reading),
         single_rows(reading),
         overlays(reading),
@@ -90,14 +94,16 @@ def _of_output(reading: Reading, rows: Sequence[Row], output: str | None, id: st
             for feature in features
         )
         told = "; ".join(f"{m.label}: {m.text}" for m in marks)
-        panels.append(Bars(reading.technique(technique), marks, description=f"Importance, highest first. {told}."))
+        panels.append(Bars(marked(reading, technique), marks, description=f"Importance, highest first. {told}."))
     about = f" for {output}" if output is not None else ""
     note = line(
-        "Features in the order of their best rank; whiskers are intervals, or one standard error where there are none."
+        "Features in the order of their best rank; whiskers are intervals, or one standard error where there are none.",
+        *((_P_NOTE,) if any(reading.record.fact(f"explain/{t}", "p_values") for t in techniques) else ()),
     )
-    columns = (Column("Feature", weight=1.5), *(Column(reading.technique(t), weight=1.6) for t in techniques))
+    columns = (Column("Feature", weight=1.5), *(Column(marked(reading, t), weight=1.6) for t in techniques))
     cells = tuple(
-        ((name(f),), *(_cell(found[t, f]) if (t, f) in found else dash() for t in techniques)) for f in features
+        ((name(f),), *(_cell(reading, found[t, f]) if (t, f) in found else dash() for t in techniques))
+        for f in features
     )
     hidden = (
         line(f"The {TOP} features with the best ranks; {more} more are in the table named as source.") if more else ()
@@ -123,10 +129,13 @@ def _mark(row: Row) -> Mark:
     return Mark(row["feature"], number(value), value, low, high)
 
 
-def _cell(row: Row) -> Content:
+def _cell(reading: Reading, row: Row) -> Content:
     facts = [f"rank {row['rank']}"] if row["rank"] is not None else []
     if row["ci_low"] is not None or row["ci_high"] is not None:
         facts.append(interval(row["ci_low"], row["ci_high"]))
     elif row["std_error"] is not None:
         facts.append(f"± {number(row['std_error'])}")
+    chance = reading.record.fact(f"explain/{row['technique']}", "p_values", {}).get(row["feature"])
+    if chance is not None and chance["p_adjusted"] is not None:
+        facts.append(f"p {p_value(chance['p_adjusted'])}")
     return (num(number(row["importance"])), *((aside("; ".join(facts)),) if facts else ()))
