@@ -23,7 +23,7 @@ class Agreement:
     """One row of the table.
 
     Attributes:
-        output: None where importances of the model as a whole are compared.
+        output: None where importances of the model as a whole are compared, or each row's decided output.
         k: for measures of the k largest.
         value: None where no row has one.
         ci_low, ci_high: of the mean over rows; None where there is nothing to average.
@@ -98,24 +98,42 @@ def compare_attributions(
 def compare_maps(
     mapped: Sequence[Mapped], confidence: float, tick: Callable[[], None] = lambda: None
 ) -> tuple[list[Agreement], list[Disagreement]]:
-    """Every two techniques on the images that both explained, at the coarser of their resolutions.
+    """Every two techniques on the images that both explained.
 
-    Where one of them has no negative values in its maps, only what speaks for the output is compared.
+    At the coarser of their resolutions, so that neither is credited with detail that it does not have. Where one of
+    them has no negative values in its maps, only what speaks for the output is compared.
     """
     found: list[Agreement] = []
     apart: list[Disagreement] = []
-    for a, b in _matches(mapped):
-        rows_a, rows_b = common_rows(a.row_id, b.row_id)
-        x, y = maps.on_one_grid(a.maps[rows_a], b.maps[rows_b])
-        if not (np.any(a.maps < 0) and np.any(b.maps < 0)):
-            x, y = np.maximum(x, 0), np.maximum(y, 0)
-        correlation = maps.rank_correlation(x, y)
-        found.append(_mean(a, b, "spearman", None, correlation, confidence))
-        found.append(_mean(a, b, "ssim", None, maps.structural_similarity(x, y), confidence))
-        mean = found[-2].value
-        if mean is not None and mean < DISAGREE:
-            apart.append(Disagreement(a.technique, b.technique, a.output, found[-2].n_rows, mean))
-        tick()
+    by_output: dict[str | None, list[Mapped]] = {}
+    for one in mapped:
+        by_output.setdefault(one.output, []).append(one)
+    for entries in by_output.values():
+        prepared: dict[tuple[str, tuple[int, int], bool], tuple[np.ndarray, np.ndarray]] = {}
+
+        def at(
+            one: Mapped, size: tuple[int, int], signed: bool, kept: dict[Any, Any] = prepared
+        ) -> tuple[np.ndarray, np.ndarray]:
+            """Maps and the standardised ranks of their cells; made once for all pairs."""
+            key = (one.technique, size, signed)
+            if key not in kept:
+                grid = maps.resized(one.maps, size)
+                grid = grid if signed else np.maximum(grid, 0)
+                kept[key] = grid, measures.standard_ranks(grid.reshape(len(grid), -1))
+            return kept[key]
+
+        for a, b in _matches(entries):
+            rows_a, rows_b = common_rows(a.row_id, b.row_id)
+            size = min(a.maps.shape[1], b.maps.shape[1]), min(a.maps.shape[2], b.maps.shape[2])
+            signed = bool(np.any(a.maps < 0) and np.any(b.maps < 0))
+            (x, ranks_x), (y, ranks_y) = at(a, size, signed), at(b, size, signed)
+            correlation = (ranks_x[rows_a] * ranks_y[rows_b]).sum(axis=1)
+            found.append(_mean(a, b, "spearman", None, np.clip(correlation, -1, 1), confidence))
+            found.append(_mean(a, b, "ssim", None, maps.structural_similarity(x[rows_a], y[rows_b]), confidence))
+            mean = found[-2].value
+            if mean is not None and mean < DISAGREE:
+                apart.append(Disagreement(a.technique, b.technique, a.output, found[-2].n_rows, mean))
+            tick()
     return found, apart
 
 
@@ -143,7 +161,7 @@ def compare_importances(ranked: Sequence[Ranked]) -> list[Agreement]:
 
 def _matches(entries: Sequence[Any]) -> list[tuple[Any, Any]]:
     """Entries of two techniques about one output."""
-    by_technique: dict[str, dict[str, Any]] = {}
+    by_technique: dict[str, dict[str | None, Any]] = {}
     for entry in entries:
         by_technique.setdefault(entry.technique, {})[entry.output] = entry
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tasks.agreement.maps import resized
 from tasks.persist import Workspace
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 MOST_ROWS = 20_000
 #: lines read at a time
 BATCH = 65_536
+#: maps of an output that are compared: they are large, and a mean over more of them is no more useful
+MOST_MAPS = 200
+#: side of the grid that larger maps are brought to while they are read
+MOST_SIDE = 32
+_MAPS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +34,7 @@ class Explained:
     """A technique's attributions of one output.
 
     Attributes:
+        output: None where it is each row's highest-scoring one among those explained (`decided`).
         row_id: (n,) in the order of the table.
         features: d names.
         values: (n, d) float64, NaN where the technique has none.
@@ -35,7 +42,7 @@ class Explained:
     """
 
     technique: str
-    output: str
+    output: str | None
     row_id: pa.Array
     features: tuple[str, ...]
     values: np.ndarray
@@ -50,12 +57,15 @@ class Explained:
 
 @dataclass(frozen=True, eq=False)
 class Mapped:
-    """A technique's saliency maps of one output: (n, height, width) float32, of one size."""
+    """A technique's saliency maps of one output (None: as for `Explained`): (n, height, width), of one size."""
 
     technique: str
-    output: str
+    output: str | None
     row_id: pa.Array
     maps: np.ndarray
+
+
+Entry = Explained | Mapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,21 +176,83 @@ def _row_ids(file: pq.ParquetFile, feature: str, steps: dict[str, int]) -> dict[
 
 
 def read_maps(workspace: Workspace, technique: str) -> list[Mapped]:
-    """A technique's maps, an entry an output; only those of the commonest size of that output."""
-    table = workspace.read_table(f"saliency/{technique}", ["row_id", "output", "height", "width", "heatmap"])
-    table = table.combine_chunks()
-    found = []
-    for output in table.column("output").unique().to_pylist():
-        part = table.filter(pc.equal(table.column("output"), output))
-        sizes = np.stack([part.column("height").to_numpy(), part.column("width").to_numpy()], axis=1)
-        kinds, counts = np.unique(sizes, axis=0, return_counts=True)
-        height, width = (int(side) for side in kinds[np.argmax(counts)])
-        part = part.filter(pa.array(np.all(sizes == (height, width), axis=1))).combine_chunks()
-        cells = pc.list_flatten(part.column("heatmap")).to_numpy()
-        if len(cells) == part.num_rows * height * width:
-            row_id = pa.concat_arrays(part.column("row_id").chunks)
-            found.append(Mapped(technique, output, row_id, cells.reshape(part.num_rows, height, width)))
-    return found
+    """A technique's maps, an entry an output; only those of the commonest size of that output.
+
+    Of an output with more than MOST_MAPS some are taken, evenly over the table; larger maps than MOST_SIDE cells a
+    side are averaged down to that.
+    """
+    import pyarrow.parquet as pq
+
+    columns = ["row_id", "output", "height", "width", "heatmap"]
+    with pq.ParquetFile(workspace.table_path(f"saliency/{technique}")) as file:
+        heads = file.read(columns=columns[1:4])
+        wanted: dict[str, tuple[tuple[int, int], np.ndarray]] = {}
+        outputs, heights, widths = (heads.column(name).to_numpy(zero_copy_only=False) for name in heads.column_names)
+        for output in dict.fromkeys(outputs.tolist()):
+            own = np.flatnonzero(outputs == output)
+            kinds, counts = np.unique(np.stack([heights[own], widths[own]], axis=1), axis=0, return_counts=True)
+            size = int(kinds[np.argmax(counts)][0]), int(kinds[np.argmax(counts)][1])
+            own = own[(heights[own] == size[0]) & (widths[own] == size[1])]
+            wanted[output] = size, own[:: -(-len(own) // MOST_MAPS)]
+        ids: dict[str, list[pa.Array]] = {output: [] for output in wanted}
+        found: dict[str, list[np.ndarray]] = {output: [] for output in wanted}
+        start = 0
+        for batch in file.iter_batches(_MAPS_AT_ONCE, columns=columns):
+            for output, (size, places) in wanted.items():
+                here = places[(places >= start) & (places < start + batch.num_rows)] - start
+                cells = pc.list_flatten(batch["heatmap"].take(pa.array(here))).to_numpy(zero_copy_only=False)
+                if len(here) and len(cells) == len(here) * size[0] * size[1]:
+                    smaller = min(size[0], MOST_SIDE), min(size[1], MOST_SIDE)
+                    found[output].append(resized(cells.reshape(len(here), *size), smaller))
+                    ids[output].append(batch["row_id"].take(pa.array(here)))
+            start += batch.num_rows
+    return [
+        Mapped(technique, output, pa.concat_arrays(ids[output]), np.concatenate(found[output]))
+        for output in wanted
+        if found[output]
+    ]
+
+
+def decided(entries: Sequence[Entry], scores: Mapping[str, np.ndarray], row_id: pa.Array) -> Entry | None:
+    """A technique's explanations of each row's highest-scoring output among those it explained, as one entry.
+
+    Args:
+        entries: of one technique, an entry an output.
+        scores: output → (n,) score of each row of row_id.
+
+    Returns:
+        An entry with the output None, rows in the order of row_id; None for fewer than two entries, or where their
+        features or sizes differ.
+    """
+    if len(entries) < 2 or len({(e.features if isinstance(e, Explained) else e.maps.shape[1:]) for e in entries}) > 1:
+        return None
+    best = np.full(len(row_id), -np.inf)
+    taken, place = np.full(len(row_id), -1), np.zeros(len(row_id), np.int64)
+    for number, entry in enumerate(entries):
+        rows, own = common_rows(row_id, entry.row_id)
+        values = scores[str(entry.output)][rows]
+        better = values > best[rows]  # the first wins a tie; NaN never wins
+        rows, own, values = rows[better], own[better], values[better]
+        best[rows], taken[rows], place[rows] = values, number, own
+    rows = np.flatnonzero(taken >= 0)
+    if not len(rows):
+        return None
+
+    def gathered(arrays: Sequence[np.ndarray]) -> np.ndarray:
+        whole = np.empty((len(rows), *arrays[0].shape[1:]), arrays[0].dtype)
+        for number, array in enumerate(arrays):
+            mine = taken[rows] == number
+            whole[mine] = array[place[rows][mine]]
+        return whole
+
+    first, ids = entries[0], row_id.take(pa.array(rows))
+    if isinstance(first, Mapped):
+        return Mapped(first.technique, None, ids, gathered([e.maps for e in entries if isinstance(e, Mapped)]))
+    tables = [e for e in entries if isinstance(e, Explained)]
+    values, base, prediction = (
+        gathered([getattr(e, name) for e in tables]) for name in ("values", "base", "prediction")
+    )
+    return Explained(first.technique, None, ids, first.features, values, base, prediction)
 
 
 def read_importance(workspace: Workspace) -> list[Ranked]:

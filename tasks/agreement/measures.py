@@ -10,7 +10,7 @@ fewer than k features is compared on those; ties are broken by the order of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -40,15 +40,19 @@ def signed_rank_agreement(a: np.ndarray, b: np.ndarray, k: int) -> np.ndarray:
 
 def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of the attributions with their signs, ties by mean rank. −1 to 1."""
+    return np.clip((standard_ranks(a) * standard_ranks(b)).sum(axis=1), -1.0, 1.0)
+
+
+def standard_ranks(values: np.ndarray) -> np.ndarray:
+    """(n, d) ranks of each row's values, ties by mean rank, of mean 0 and length 1; NaN in rows of equal values."""
     from scipy.stats import rankdata
 
-    if a.shape[1] < 2:
-        return np.full(len(a), np.nan)
-    x, y = rankdata(a, axis=1), rankdata(b, axis=1)
-    x -= x.mean(axis=1, keepdims=True)
-    y -= y.mean(axis=1, keepdims=True)
-    scale = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    return np.clip(_ratio((x * y).sum(axis=1), scale), -1.0, 1.0)
+    if values.shape[1] < 2:
+        return np.full(values.shape, np.nan)
+    found = rankdata(values, axis=1)
+    found -= found.mean(axis=1, keepdims=True)
+    length = np.sqrt((found**2).sum(axis=1, keepdims=True))
+    return np.divide(found, length, out=np.full(found.shape, np.nan), where=length > 0)
 
 
 def kendall(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -121,6 +125,16 @@ def mean_interval(values: np.ndarray, confidence: float, low: float, high: float
 
     half = float(t.ppf(0.5 + confidence / 2, len(values) - 1) * np.std(values, ddof=1) / np.sqrt(len(values)))
     return mean, max(low, mean - half), min(high, mean + half)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction: p-values that hold for the whole family. In the order given, at most 1."""
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    found = np.empty(len(p))
+    found[order] = adjusted
+    return found.tolist()
 
 
 def _top_share(

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from configs.schema import AuditConfig
-from tasks.agreement import compare, faithfulness, quality
-from tasks.agreement.compare import Agreement, Disagreement
+from tasks.agreement import compare, findings, quality
+from tasks.agreement.compare import Agreement
 from tasks.agreement.explanations import (
+    Entry,
     Explained,
+    Mapped,
     common_rows,
+    decided,
     read_attributions,
     read_importance,
     read_maps,
     techniques_of,
 )
+from tasks.agreement.judged import Judged, judged_images, judged_tables
 from tasks.agreement.quality import Failing, Quality
-from tasks.contracts import TABLES, Done, Finding, NotApplicable
+from tasks.agreement.rerun import NotMeasured, Rerun, run_again
+from tasks.agreement.scores import evaluations_of, faithfulness_scores, plain_scores
+from tasks.contracts import TABLES, Done, NotApplicable
+from tasks.explain import problem_of
 from tasks.load import Subject, open_subject
 from tasks.persist import Workspace
 from tasks.watch import Watch
 
-#: rows that deletion looks at for each output, and background rows that stand for "away"
-DELETION_ROWS = 200
-DELETION_BACKGROUND = 10
-#: model evaluations that deletion may cost a technique; with many features it looks at fewer rows
-_EVALUATIONS = 500_000
-_FEWEST_ROWS = 20
+#: rows that faithfulness is judged on, and the fewest however many model evaluations they take
+JUDGED_ROWS = {"table": 200, "image": 40}
+FEWEST_ROWS = {"table": 40, "image": 20}
+#: background rows of a table that stand for "away", where all of them are too many
+FEWEST_BACKGROUND = 10
+#: model evaluations that it may cost beyond those: a share of what explaining did, between these
+EVALUATIONS = {"table": (1_000_000, 4_000_000), "image": (6_000, 20_000)}
+SHARE = {"table": 0.05, "image": 0.33}
 
 
 def compare_techniques(
@@ -39,13 +49,14 @@ def compare_techniques(
     """Writes `agreement` and `explanation_quality` from the tables that the techniques wrote.
 
     Args:
-        explained: the techniques' results, for what they measured themselves.
+        explained: the techniques' results, for what they measured themselves; those among them that can be are run
+            again on a few rows.
 
     Returns:
-        Done, with a warning for each pair that disagrees and for each technique that does no better than a random
-        attribution, and facts: `techniques`, `pairs`, `interval` (how intervals were made), `disagreements`,
-        `failing` (technique, output, measure, value, random), `excluded` (rows in which a measure is 0/0).
-        NotApplicable where no technique wrote anything.
+        Done, with a warning for each pair that disagrees and for each technique that fails, and facts: `techniques`,
+        `pairs`, `interval` (how intervals were made), `disagreements`, `verdicts` (technique → passes, fails or
+        not_judged), `failing` (why), `judged_rows`, `rerun_rows`, `evaluations`, `not_measured` (technique, measures,
+        reason), `excluded` (rows in which a measure is 0/0). NotApplicable where no technique wrote anything.
 
     Raises:
         OutputError: the model returned NaN.
@@ -59,45 +70,58 @@ def compare_techniques(
     )
     if not techniques and not explained:
         return NotApplicable("agreement", "no_explanations", "No technique explained the model.")
-    watch.expect(len(attributions) + len(mapped) + 1)
+    watch.expect(4)
     confidence = config.bias.confidence
-
-    rows, apart = compare.compare_attributions(attributions, confidence, lambda: watch.advance(0))
-    of_maps, apart_maps = compare.compare_maps(mapped, confidence, lambda: watch.advance(0))
+    subject = open_subject(config) if attributions or mapped else None
+    several = [] if subject is None else _decided(subject, [*attributions, *mapped], watch)
+    tables = [*attributions, *(e for e in several if isinstance(e, Explained))]
+    images = [*mapped, *(e for e in several if isinstance(e, Mapped))]
+    rows, apart = compare.compare_attributions(tables, confidence, lambda: watch.advance(0))
+    of_maps, apart_maps = compare.compare_maps(images, confidence, lambda: watch.advance(0))
     rows += of_maps + compare.compare_importances(ranked)
+    apart += apart_maps
+    if any(one.output is None for one in apart) or several:
+        # Where nothing speaks for a class, what is said of it is noise: the decided one is what techniques differ on.
+        apart = [one for one in apart if one.output is None]
     watch.advance()
-    said, failing = quality.stated(explained)
-    said += quality.completeness(attributions)
-    if attributions:
-        deleted, worse = _deletion(config, attributions, watch)
-        said, failing = said + deleted, failing + worse
-    watch.advance(len(mapped))
-    limitations = () if rows else ("No two techniques explained the same: there is no agreement to report.",)
+    judged = _Quality() if subject is None else _judged(config, subject, attributions, mapped, explained, watch)
+    said = [*quality.completeness(tables), *judged.rows]
+    measured = {(one.technique, one.measure) for one in said}
+    said = [*(one for one in quality.stated(explained) if (one.technique, one.measure) not in measured), *said]
+    lost = [one for one in judged.rerun.missing if any((one.technique, m) in judged.rerun.scores for m in one.measures)]
+    limitations = [] if rows else ["No two techniques explained the same: there is no agreement to report."]
+    limitations += [
+        f"{', '.join(one.measures)} of {one.technique} could not be measured: {one.reason}." for one in lost
+    ]
+    if "not_judged" in judged.verdicts.values():
+        limitations.append(
+            f"Whether the techniques do better than a random attribution is not judged on {judged.count} rows:"
+            f" {quality.FEWEST_ROWS} are needed."
+        )
     return Done(
         "agreement",
         tables=(
             workspace.write_table("agreement", agreement_table(rows)),
             workspace.write_table("explanation_quality", quality_table(said)),
         ),
-        findings=(*_disagreements(apart), *_disagreements(apart_maps), *map(_no_better, failing)),
-        limitations=limitations,
+        findings=(
+            *map(findings.failure, judged.failing),
+            *findings.disagreements(apart),
+            *(findings.beside_boxes(*one) for one in quality.beside_boxes(explained)),
+        ),
+        limitations=tuple(limitations),
         facts={
             "techniques": techniques,
             "pairs": len({(row.technique_a, row.technique_b) for row in rows}),
             "interval": f"Student's t over rows, {100 * confidence:g} %",
-            "disagreements": [_disagreement_fact(one) for one in (*apart, *apart_maps)],
-            "failing": [_failing_fact(one) for one in failing],
-            "excluded": [
-                {
-                    "techniques": [row.technique_a, row.technique_b],
-                    "output": row.output,
-                    "measure": row.measure,
-                    "k": row.k,
-                    "rows": row.excluded,
-                }
-                for row in rows
-                if row.excluded
-            ],
+            "disagreements": [findings.disagreement_fact(one) for one in apart],
+            "verdicts": judged.verdicts,
+            "failing": [findings.failing_fact(one) for one in judged.failing],
+            "judged_rows": judged.count,
+            "rerun_rows": judged.rerun.rows,
+            "evaluations": {"faithfulness": judged.evaluations, "rerun": judged.rerun.evaluations},
+            "not_measured": [_missing_fact(one) for one in judged.rerun.missing],
+            "excluded": [_excluded_fact(row) for row in rows if row.excluded],
         },
     )
 
@@ -114,126 +138,99 @@ def quality_table(rows: Iterable[Quality]) -> pa.Table:
     return pa.Table.from_pylist([{n: getattr(row, n) for n in schema.names} for row in rows], schema=schema)
 
 
-# ---------------------------------------------------------------- deletion
+# ---------------------------------------------------------------- agreement on the decided class
 
 
-def _deletion(
-    config: AuditConfig, attributions: Sequence[Explained], watch: Watch
-) -> tuple[list[Quality], list[Failing]]:
-    """Deletion areas of every technique and output, beside a random attribution on the same rows."""
-    subject = open_subject(config)
-    names = tuple(feature.name for feature in subject.features)
-    usable = [one for one in attributions if set(one.features) == set(names)]
-    background = _background(subject, config.explain.seed)
-    d, b = len(names), len(background)
-    outputs = list(dict.fromkeys(one.output for one in usable))
-    most = max(_FEWEST_ROWS, _EVALUATIONS // max(1, (d - 1) * b * max(1, len(outputs))))
-    areas: dict[tuple[str, str], np.ndarray] = {}
-    chance: dict[str, np.ndarray] = {}
-
-    def predict(rows: np.ndarray) -> np.ndarray:
-        return subject.predictor(rows, config.explain.output, watch)
-
-    for output in outputs:
-        entries = [one for one in usable if one.output == output]
-        picked = _picked(entries, min(DELETION_ROWS, most))
-        if not len(picked):
-            continue
-        places, _ = common_rows(subject.data.row_id, picked)
-        picked = subject.data.row_id.take(pa.array(places))
-        rows, column = np.ascontiguousarray(subject.rows[places]), subject.predictor.outputs.index(output)
-        generator = np.random.default_rng([config.explain.seed, *b"deletion"])
-        orders: dict[str | None, np.ndarray] = {None: faithfulness.random_order(len(rows), d, generator)}
-        for one in entries:
-            _, own = common_rows(picked, one.row_id)
-            values = one.at(own, names)
-            if np.isfinite(values).all():
-                orders[one.technique] = faithfulness.deletion_order(values)
-        for technique, order in orders.items():
-            curves = faithfulness.deletion_curves(predict, rows, order, background, column, lambda _: watch.advance(0))
-            area = faithfulness.deletion_area(curves)
-            if technique is None:
-                chance[output] = area
-            else:
-                areas[technique, output] = area
-                watch.advance()
-    return quality.deletion(areas, chance, config.bias.confidence)
+def _decided(subject: Subject, entries: Sequence[Entry], watch: Watch) -> list[Entry]:
+    """For each technique that explained several outputs a row, its explanations of each row's highest-scoring one."""
+    by_technique: dict[str, list[Entry]] = {}
+    for one in entries:
+        if one.output in subject.predictor.outputs:
+            by_technique.setdefault(one.technique, []).append(one)
+    several = [group for group in by_technique.values() if len(group) > 1]
+    if not several:
+        return []
+    ids = pa.chunked_array([one.row_id for group in several for one in group]).unique()
+    places, found = common_rows(subject.row_id, ids)
+    ids, rows = ids.take(pa.array(found)), np.ascontiguousarray(subject.rows[places])
+    scores = subject.predictor(rows, subject.config.explain.output, watch)
+    of_output = dict(zip(subject.predictor.outputs, scores.T, strict=True))
+    return [one for one in (decided(group, of_output, ids) for group in several) if one is not None]
 
 
-def _picked(entries: Sequence[Explained], most: int) -> pa.Array:
-    """Ids of up to `most` rows that all techniques explained, taken evenly over the first one's."""
-    rows = entries[0].row_id
-    for one in entries[1:]:
-        places, _ = common_rows(rows, one.row_id)
-        rows = rows.take(pa.array(places))
-    if not len(rows):
-        return rows
-    return rows.take(pa.array(np.unique(np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(np.int64))))
+# ---------------------------------------------------------------- quality
 
 
-def _background(subject: Subject, seed: int) -> np.ndarray:
-    """Up to ten rows of the reference, or of the data where there is none, drawn once."""
-    rows = subject.rows if subject.reference is None else subject.reference
-    generator = np.random.default_rng([seed, *b"deletion background"])
-    chosen = generator.choice(len(rows), min(DELETION_BACKGROUND, len(rows)), replace=False)
-    return np.ascontiguousarray(rows[np.sort(chosen)])
+@dataclass
+class _Quality:
+    rows: list[Quality] = field(default_factory=list)
+    failing: list[Failing] = field(default_factory=list)
+    verdicts: dict[str, str] = field(default_factory=dict)
+    rerun: Rerun = field(default_factory=Rerun)
+    count: int = 0
+    evaluations: int = 0
 
 
-# ---------------------------------------------------------------- findings and facts
+def _judged(
+    config: AuditConfig,
+    subject: Subject,
+    attributions: Sequence[Explained],
+    mapped: Sequence[Mapped],
+    explained: Sequence[Done],
+    watch: Watch,
+) -> _Quality:
+    """Every measure on the same rows, beside a random attribution, and which techniques fail."""
+    problem, kind = problem_of(subject), subject.modality
+    count = len({one.technique for one in attributions} | {one.technique for one in mapped})
+    players = len(problem.players) if kind == "table" else 64
+    background, most = _affordable(kind, explained, evaluations_of(players, count, kind, 1), len(problem.background))
+    judged: Judged | None
+    if kind == "table":
+        judged = judged_tables(subject, problem, attributions, most, watch, background)
+    else:
+        judged = judged_images(subject, problem, mapped, most, watch)
+    if judged is None:
+        return _Quality()
+    generator = problem.generator("faithfulness")
+    scores = faithfulness_scores(judged, kind, generator, lambda: watch.advance(0))
+    scores |= plain_scores(judged, generator)
+    watch.advance()
+    rerun = run_again(subject, problem, judged, explained, watch)
+    watch.advance()
+    rows = quality.rows_of(scores | rerun.scores, judged.name)
+    if judged.name is None:
+        rows += quality.rows_by_output(scores, judged.output, subject.predictor.outputs)
+    failing = [
+        *quality.no_better(scores, judged.name, config.bias.confidence),
+        *quality.unchanged(rerun.scores, judged.name, judged.players),
+    ]
+    fails = {one.technique for one in failing}
+    passes = "passes" if len(judged.rows) >= quality.FEWEST_ROWS else "not_judged"
+    verdicts = {name: "fails" if name in fails else passes for name in judged.attributions}
+    spent = evaluations_of(judged.players, count, kind, background) * len(judged.rows)
+    return _Quality(rows, failing, verdicts, rerun, len(judged.rows), spent)
 
 
-def _disagreements(apart: Sequence[Disagreement]) -> Iterator[Finding]:
-    """One finding a pair of techniques, about the output on which they agree least."""
-    by_pair: dict[tuple[str, str], list[Disagreement]] = {}
-    for one in apart:
-        by_pair.setdefault((one.technique_a, one.technique_b), []).append(one)
-    for (a, b), group in by_pair.items():
-        worst = min(group, key=lambda one: one.worth)
-        parts = []
-        if worst.rank_correlation is not None:
-            parts.append(f"their rank correlation is {worst.rank_correlation:.2f} on average")
-        if worst.shared is not None:
-            parts.append(f"they share {100 * worst.shared:.0f} % of the {worst.k} largest features")
-        where = "on which features speak" if worst.most else "on where in the image the evidence lies"
-        text = f"{a} and {b} disagree {where} for {worst.output}: over {worst.n_rows:,} rows {' and '.join(parts)}."
-        if worst.most:
-            named = ", ".join(f"{name} (rank {x:.1f} by {a}, {y:.1f} by {b})" for name, x, y in worst.most)
-            text += f" They differ most on {named}."
-        others = [one.output for one in group if one is not worst]
-        if others:
-            text += f" They disagree for {len(others)} more output{'s' if len(others) > 1 else ''}."
-        yield Finding("warning", "techniques_disagree", text, evidence="agreement", stage="agreement")
+def _affordable(kind: str, explained: Sequence[Done], a_row: int, background: int) -> tuple[int, int]:
+    """Background rows, and rows, for what faithfulness may cost; a_row: evaluations of a row and one background row."""
+    least, most = EVALUATIONS[kind]
+    spent = sum(int(done.facts.get("evaluations") or 0) for done in explained)
+    budget = min(max(least, int(SHARE[kind] * spent)), most)
+    behind = 1
+    if kind == "table":
+        behind = min(background, max(FEWEST_BACKGROUND, budget // (FEWEST_ROWS[kind] * a_row)))
+    return behind, max(FEWEST_ROWS[kind], min(JUDGED_ROWS[kind], budget // (a_row * behind)))
 
 
-def _no_better(failing: Failing) -> Finding:
-    about = "" if failing.output is None else f" for {failing.output}"
-    measure = failing.measure.replace("_", " ")
-    text = (
-        f"{failing.technique} is no better than a random attribution{about}:"
-        f" {measure} {failing.value:.3g} against {failing.random:.3g}"
-    )
-    if failing.better is not None:
-        _, low, high = failing.better
-        text += f" (better by {failing.better[0]:.2g}, interval {low:.2g} to {high:.2g})"
-    return Finding("warning", "no_better_than_random", f"{text}.", evidence="explanation_quality", stage="agreement")
+def _missing_fact(one: NotMeasured) -> dict[str, Any]:
+    return {"technique": one.technique, "measures": list(one.measures), "reason": one.reason}
 
 
-def _disagreement_fact(one: Disagreement) -> dict[str, Any]:
+def _excluded_fact(row: Agreement) -> dict[str, Any]:
     return {
-        "techniques": [one.technique_a, one.technique_b],
-        "output": one.output,
-        "spearman": one.rank_correlation,
-        "feature_agreement": one.shared,
-        "k": one.k,
-        "features": [name for name, _, _ in one.most],
-    }
-
-
-def _failing_fact(one: Failing) -> dict[str, Any]:
-    return {
-        "technique": one.technique,
-        "output": one.output,
-        "measure": one.measure,
-        "value": one.value,
-        "random": one.random,
+        "techniques": [row.technique_a, row.technique_b],
+        "output": row.output,
+        "measure": row.measure,
+        "k": row.k,
+        "rows": row.excluded,
     }

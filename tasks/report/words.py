@@ -158,6 +158,48 @@ MEASURES = {
     "kendall": "Kendall correlation",
     "ssim": "structural similarity",
     "local_r2": "local R²",
+    "mu_fidelity": "µ-fidelity",
+    "max_sensitivity": "max-sensitivity",
+    "parameter_randomisation": "likeness to random weights",
+    "random_logit": "likeness to another class",
+    "gini_sparseness": "sparseness (Gini)",
+    "entropy": "entropy (nats)",
+}
+
+
+#: measures of the quality of an explanation → what they mean, in a sentence
+QUALITIES = {
+    "insertion_minus_deletion": "Insertion area minus deletion area: near 0 for an order that knows nothing.",
+    "deletion_area": "Mean output while features are taken away, those first that are said to speak for it: low where"
+    " they do.",
+    "insertion_area": "Mean output while features are added to the background, those first that are said to speak for"
+    " it: high where they do.",
+    "mu_fidelity": "Whether the output falls as far as the explanation says when some features are taken away:"
+    " correlation, 1 at best.",
+    "infidelity": "Mean squared miss of the explanation’s account of such falls, its scale fitted: 0 at best.",
+    "monotonicity": "Whether features said to matter more change the output more when taken away alone: rank"
+    " correlation, 1 at best.",
+    "null_feature_share": "Share of the explanation that goes to features which change nothing: 0 at best.",
+    "completeness_error": "How far attributions and base value miss the prediction when added up: 0 at best.",
+    "max_sensitivity": "How far the explanation moves, over its size, when the row is moved a little, at worst: 0 at"
+    " best; 1 is as far as the explanation is long.",
+    "average_sensitivity": "The same on average.",
+    "seed_stability": "Share of the largest features that two seeds have in common, among all that either has: 1 at"
+    " best.",
+    "parameter_randomisation": "Rank correlation with the explanation of the same model with random weights: near 0 at"
+    " best. From 0.9 on the explanation does not depend on what the model learnt.",
+    "random_logit": "Rank correlation with the explanation of another class for the same row: 1 where it does not tell"
+    " classes apart.",
+    "entropy": "How widely the explanation is spread: 0 where one feature has it all.",
+    "gini_sparseness": "How unequal the features’ shares are: 0 where all are equal, towards 1 where few have all.",
+    "tolerance_reached": "Share of explanations whose every standard error is within the tolerance.",
+    "coalitions": "Coalitions of features that an explanation took.",
+    "local_r2": "How well LIME’s local line fits the model around the row: 1 at best.",
+    "relative_error": "Standard error of a map over its size, from the technique’s own sampling.",
+    "box_hit_rate": "Share of maps whose highest place lies in the known region of the true class. It judges the model"
+    " as much as the explanation.",
+    "box_mass": "Share of a map that lies in the known region of the true class.",
+    "empty_map": "Share of maps in which nothing speaks for the class.",
 }
 
 

@@ -1,13 +1,12 @@
-"""Whether the techniques agree with each other, and how good their explanations are."""
+"""Whether the techniques agree with each other."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from tasks.report.document import (
     Block,
     Bullets,
-    Callout,
     Column,
     Content,
     Paragraph,
@@ -15,7 +14,6 @@ from tasks.report.document import (
     Table,
     aside,
     line,
-    muted,
     name,
     num,
     said,
@@ -30,16 +28,21 @@ from tasks.report.words import measure_label
 _FIRST = ("spearman", "feature_agreement", "sign_agreement", "ssim")
 #: measures of whole importances, not of single rows, begin so
 _OF_IMPORTANCE = "importance_"
-_UNDECIDED = (
-    "The agreement of an output is over all explained pictures, those included that are decided for another class."
-    " Where nothing in a picture speaks for a class, its maps hold little but noise: agreement is low by nature. The"
-    " classes that are decided most often come first."
+_DECIDED = (
+    "Compared is what the techniques say of the output that scores highest for each row among those explained. Where"
+    " nothing speaks for a class, what is said of it is little but noise: agreement on those is low by nature, and is"
+    " in the table alone."
 )
 _MEASURES = 5  # columns of measures; the others are in the table
+_PAIRS = 6  # more pairs of techniques than these are shown as a matrix
+_INTERVALS = 6  # with more techniques there is no room in it for intervals
+#: matrices of rows' explanations, and of importances: those of these measures that there are, at most two
+_MATRICES = (("spearman", None), ("ssim", None), ("feature_agreement", 3), ("sign_agreement", 3))
+_IMPORTANCES = (("importance_spearman", None), ("importance_feature_agreement", 3))
 
 
 def agreement(reading: Reading) -> Section:
-    """A row a pair of techniques and output, a column a measure."""
+    """Few pairs: a row a pair of techniques, a column a measure. Many: a matrix of techniques a measure."""
     title = "Whether the techniques agree"
     rows = reading.rows("agreement")
     if not rows:
@@ -51,16 +54,57 @@ def agreement(reading: Reading) -> Section:
     whole = [r for r in rows if r["measure"].startswith(_OF_IMPORTANCE)]
     rows = [r for r in rows if not r["measure"].startswith(_OF_IMPORTANCE)]
     blocks: list[Block] = [Paragraph(line(text))]
-    if reading.tables("saliency"):
-        blocks.append(Paragraph(line(_UNDECIDED)))
-    told = [f for f in reading.findings if f.code == "techniques_disagree"]
+    if any(r["output"] is None for r in rows):
+        rows = [r for r in rows if r["output"] is None]
+        blocks.append(Paragraph(line(_DECIDED)))
+    told = [f for f in reading.findings if f.code in ("techniques_disagree", "more_techniques_disagree")]
     if told:
         blocks.append(Bullets(tuple((said(reading.with_titles(f)),) for f in told[:TOP])))
-    if rows:
-        blocks.append(_table(reading, "agreement-table", "Agreement between techniques", rows))
-    if whole:
-        blocks.append(_table(reading, "agreement-importance", "Agreement between importances", whole))
+    for id, caption, part, measures in (
+        ("table", "Agreement between techniques", rows, _MATRICES),
+        ("importance", "Agreement between importances", whole, _IMPORTANCES),
+    ):
+        if len({(r["technique_a"], r["technique_b"]) for r in part}) > _PAIRS:
+            blocks += _matrices(reading, id, caption, part, measures)
+        elif part:
+            blocks.append(_table(reading, f"agreement-{id}", caption, part))
     return Section("agreement", title, tuple(blocks))
+
+
+def _matrices(
+    reading: Reading, id: str, caption: str, rows: Sequence[Row], measures: Sequence[tuple[str, int | None]]
+) -> list[Table]:
+    """A matrix of techniques a measure, each pair once: the mean over outputs, where there are several."""
+    present = {(r["measure"], r["k"]) for r in rows}
+    techniques = list(dict.fromkeys(t for r in rows for t in (r["technique_a"], r["technique_b"])))
+    made = []
+    for measure, k in [m for m in measures if m in present][:2]:
+        found: dict[frozenset[str], list[Row]] = {}
+        for r in rows:
+            if (r["measure"], r["k"]) == (measure, k):
+                found.setdefault(frozenset((r["technique_a"], r["technique_b"])), []).append(r)
+        columns = (Column("Technique", weight=1.3), *(Column(reading.technique(t)) for t in techniques[:-1]))
+        room = len(techniques) <= _INTERVALS
+        cells = []
+        for row, technique in enumerate(techniques[1:], 1):
+            others = (_mean(found.get(frozenset((technique, t))), room) for t in techniques[:row])
+            cells.append((line(reading.technique(technique)), *others, *[()] * (len(techniques) - 1 - row)))
+        label = measure_label(measure) + (f", top {k}" if k is not None else "")
+        note = line("Other measures, outputs and all intervals are in the table named as source.")
+        made.append(
+            Table(f"agreement-{id}-{measure}", f"{caption}: {label}", columns, tuple(cells), note, ("agreement",))
+        )
+    return made
+
+
+def _mean(rows: Sequence[Row] | None, room: bool) -> Content:
+    """The pair's value, with its interval where there is room; the mean over outputs where there are several."""
+    if not rows:
+        return dash()
+    if len(rows) == 1 and room:
+        return _value(rows[0])
+    known = [r["value"] for r in rows if r["value"] is not None]
+    return (num(number(sum(known) / len(known))),) if known else (status("undefined"),)
 
 
 def _table(reading: Reading, id: str, caption: str, rows: Sequence[Row]) -> Table:
@@ -78,6 +122,7 @@ def _table(reading: Reading, id: str, caption: str, rows: Sequence[Row]) -> Tabl
         key=lambda p: (places[p[:2]], -often.get(p[2], 0)) if len(often) > 2 else (places[p[:2]], 0),
     )
     shown, more = top(ordered)
+    whole = "all" if any(r["measure"].startswith(_OF_IMPORTANCE) for r in rows) else "each row’s highest"
     columns = (
         Column("Techniques", weight=1.4),
         Column("Output"),
@@ -86,7 +131,7 @@ def _table(reading: Reading, id: str, caption: str, rows: Sequence[Row]) -> Tabl
     cells = tuple(
         (
             line(f"{reading.technique(a)} and {reading.technique(b)}"),
-            (name(output),) if output is not None else line("all"),
+            (name(output),) if output is not None else line(whole),
             *(_value(found.get((a, b, output, m, k))) for m, k in columned),
         )
         for a, b, output in shown
@@ -105,54 +150,3 @@ def _value(row: Row | None) -> Content:
         return (status("undefined"),)
     between = interval(row["ci_low"], row["ci_high"])
     return (num(number(row["value"])), *((aside(between),) if between != "–" else ()))
-
-
-def quality(reading: Reading) -> Section | None:
-    """A row a measure, a column a technique; None where nothing was measured."""
-    rows = reading.rows("explanation_quality")
-    if not rows:
-        return None
-    whole = {r["measure"] for r in rows if r["output"] is None}
-    rows = [r for r in rows if r["output"] is None or r["measure"] not in whole]
-    techniques = list(dict.fromkeys(r["technique"] for r in rows))
-    found = {(r["measure"], r["output"], r["technique"]): r for r in rows}
-    asked = list(dict.fromkeys((r["measure"], r["output"]) for r in rows))
-    shown, more = top(asked)
-    columns = (
-        Column("Measure", weight=1.5),
-        Column("Output"),
-        Column("Better is", weight=0.8),
-        *(Column(reading.technique(t)) for t in techniques),
-    )
-    cells = tuple(
-        (
-            line(measure_label(measure)),
-            (name(output),) if output is not None else line("all"),
-            line(_direction(found, measure, output, techniques)),
-            *(_measured(found.get((measure, output, t))) for t in techniques),
-        )
-        for measure, output in shown
-    )
-    note = line("Values with their standard errors. ") + left_out(more, "measures")
-    table = Table("quality-table", "Quality of the explanations", columns, cells, note, ("explanation_quality",))
-    failing = [f for f in reading.findings if f.code == "no_better_than_random"]
-    told: list[Block] = []
-    if failing:
-        told.append(Callout("No better than random", "bad", tuple((said(f.text),) for f in failing[:TOP])))
-    text = "How faithful the explanations are to the model, measured on the model itself, beside a random attribution."
-    return Section("quality", "How good the explanations are", (Paragraph(line(text)), *told, table))
-
-
-def _direction(found: Mapping[tuple, Row], measure: str, output: str | None, techniques: Sequence[str]) -> str:
-    rows = (found.get((measure, output, t)) for t in techniques)
-    return next((r["direction"] for r in rows if r is not None and r["direction"]), "–")
-
-
-def _measured(row: Row | None) -> Content:
-    if row is None:
-        return dash()
-    state = row["status"] or "ok"
-    if state != "ok" or row["value"] is None:
-        return (status("undefined" if state == "ok" else state),)
-    error = (muted(f" ± {number(row['std_error'])}"),) if row["std_error"] is not None else ()
-    return (num(number(row["value"])), *error)

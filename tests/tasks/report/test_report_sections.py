@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 
 from tasks.contracts import Done, Failed, Finding, NotApplicable
-from tasks.report.document import Bullets, Callout, Facts, Figure, FindingNote, Paragraph, Section, Table
+from tasks.report.document import Bullets, Facts, Figure, FindingNote, Paragraph, Section, Table
 from tasks.report.figures import Bars, Forest
 from tasks.report.reading import Reading
 from tasks.report.scores import scores_of, wilson
-from tasks.report.sections.agreement import agreement, quality
+from tasks.report.sections.agreement import agreement
 from tasks.report.sections.controls import controls
 from tasks.report.sections.drift import drift
 from tasks.report.sections.examined import examined
@@ -245,28 +245,6 @@ def test_agreement_is_a_row_a_pair_and_a_column_a_measure(tmp_path: Path) -> Non
     ]  # fmt: skip
     assert cells(sheet) == [["SHAP and LIME", ">50K", "0.2000.100 to 0.300", "0.2000.100 to 0.300", "undefined"]]
     assert [text_of(i) for b in made.blocks if isinstance(b, Bullets) for i in b.items] == ["They disagree."]
-
-
-def test_quality_prefers_what_holds_over_all_outputs(tmp_path: Path) -> None:
-    shared = {"std_error": 0.01, "direction": "lower", "n_rows": 9}
-    rows = [
-        {"technique": t, "output": o, "measure": m, "value": v, "status": s, **shared}
-        for t, o, m, v, s in (
-            ("shap", None, "deletion_area", 0.2, "ok"),
-            ("shap", "a", "deletion_area", 0.1, "ok"),
-            ("random", None, "deletion_area", 0.4, "ok"),
-            ("lime", "a", "local_r2", 0.5, "insufficient_data"),
-        )
-    ]
-    found = Finding("warning", "no_better_than_random", "LIME is no better.", stage="agreement")
-    made = quality(reading_of(tmp_path, {"explanation_quality": rows}, Done("agreement", findings=(found,))))
-    sheet = tables_of(made)["quality-table"]
-    assert [c.label for c in sheet.columns][3:] == ["SHAP", "Random attribution", "LIME"]
-    assert cells(sheet) == [
-        ["deletion area", "all", "lower", "0.200 ± 0.010", "0.400 ± 0.010", "–"],
-        ["local R²", "a", "lower", "–", "–", "insufficient data"],
-    ]
-    assert [c.title for c in made.blocks if isinstance(c, Callout)] == ["No better than random"]
 
 
 # ---------------------------------------------------------------- gate, drift, what was not examined
