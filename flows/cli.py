@@ -47,8 +47,8 @@ def run(config: Config, settings: Settings = [], reports: Reports = Path("report
 
     out = terminal.console()
     # Libraries print where they like; stdout is kept for the answer.
-    with _stdout_kept(), terminal.progress(out) as report:
-        outcome = run_audit(str(config), settings, reports, report, debug=_debug())
+    with _stdout_kept(), terminal.progress(out) as shown:
+        outcome = run_audit(str(config), settings, reports, shown, say=shown.say, debug=_debug())
     terminal.closing(out, outcome)
     if as_json:
         _say((Path(outcome.folder) / "summary.json").read_bytes())

@@ -14,9 +14,10 @@ import yaml
 from configs.schema import AuditConfig
 from flows.run import Ledger, Outcome, Run
 from tasks.contracts import AuditVerdict, Done, StageResult
-from tasks.persist import values_digest
+from tasks.persist import Workspace, values_digest
 from tasks.persist.manifest import write_manifest
 from tasks.persist.publish import publish
+from tasks.persist.unfinished import clear, used_by
 
 _LIBRARIES = (
     "keras-audit", "tensorflow", "keras", "shap", "lime", "eli5", "fairlearn", "great-expectations",
@@ -60,9 +61,11 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
         verdict=verdict,
         inputs=_inputs(run, ledger),
         checks=_by_result(checks),
-        environment=environment,
+        environment={**environment, **_resumed(workspace)},
     )
     folder = publish(workspace)
+    if verdict != "incomplete":  # else the next run goes on with what is there
+        clear(workspace.unfinished, workspace.run_id)
     writing.finish()
     return Outcome(
         name=config.name,
@@ -74,6 +77,12 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
         reasons=tuple(ledger.fact("validate", "reasons", ()))
         or tuple(f.reason for f in ledger.failed if f.exit_code == 3),
     )
+
+
+def _resumed(workspace: Workspace) -> dict[str, str]:
+    """What this run took over from one that did not end, for the manifest: its tables are the same either way."""
+    notes = used_by(workspace.unfinished, workspace.run_id)
+    return {f"resumed {note['stage']}": f"{note['found']} rows" for note in notes if note.get("found")}
 
 
 def _resolved(config: AuditConfig, ledger: Ledger) -> dict[str, Any]:

@@ -18,14 +18,19 @@ from flows.prefect_api import Api, prefect_api, quiet_environment
 from flows.run import Outcome, watched
 from tasks.errors import Incomplete, Stopped
 from tasks.persist.publish import begin, discard, new_run_id, remove
-from tasks.watch import Report, Watch
+from tasks.watch import Report, Say, Watch
 
 #: seconds that a stopped audit may take to end by itself; then the process ends, whatever it waits for
 GRACE = 4.0
 
 
-def run_audit(config: str, settings: Sequence[str], reports: Path, report: Report, *, debug: bool = False) -> Outcome:
+def run_audit(
+    config: str, settings: Sequence[str], reports: Path, report: Report, *, say: Say | None = None, debug: bool = False
+) -> Outcome:
     """Runs one audit and waits for it.
+
+    Args:
+        report, say: told how far a step is, and what else it has to say; as `Watch` calls them.
 
     Raises:
         AuditError: with the exit code that says how it ended.
@@ -37,7 +42,7 @@ def run_audit(config: str, settings: Sequence[str], reports: Path, report: Repor
 
     # A wrong config, and a folder that cannot be written, are told before anything heavy starts.
     discard(begin(reports, checked_config(config, settings).name, new_run_id()))
-    watch = Watch(report=report)
+    watch = Watch(report=report) if say is None else Watch(report=report, say=say)
     with prefect_api() as api, _interruptible(watch, api):
         _import_heavy(watch)
         api.wait()

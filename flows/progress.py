@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from uuid import UUID
 
+from flows.pace import Pace
 from tasks.watch import Watch
 
 _EVERY = 2.0  # seconds between two updates: each is a call to the API
@@ -19,26 +20,33 @@ def shown_in_prefect(watch: Watch) -> Iterator[Watch]:
     from prefect.artifacts import create_progress_artifact, update_progress_artifact
 
     artifact: UUID | None = None
+    pace, said = Pace(), ""
     last = time.monotonic()
-    listener = watch.report
+    listener, speaker = watch.report, watch.say
 
     def report(task: str, done: int, total: int | None) -> None:
-        nonlocal artifact, last
+        nonlocal last
         listener(task, done, total)
         now = time.monotonic()
+        pace.saw(done, now)
         if not total or now - last < _EVERY:
             return
         last = now
-        show(task, min(100.0, 100.0 * done / total))
+        show(f"{task}: {pace.told(total)}{said}", min(100.0, 100.0 * done / total))
 
-    def show(task: str, percent: float) -> None:
+    def say(task: str, sentence: str) -> None:
+        nonlocal said
+        speaker(task, sentence)
+        said = f" ({sentence})"
+
+    def show(told: str, percent: float) -> None:
         nonlocal artifact
         with suppress(Exception):  # an API that does not answer costs the bar, not the evidence
             if artifact is None:
-                artifact = create_progress_artifact(percent, description=task)  # type: ignore[assignment]
+                artifact = create_progress_artifact(percent, description=told)  # type: ignore[assignment]
             else:
-                update_progress_artifact(artifact, progress=percent)
+                update_progress_artifact(artifact, progress=percent, description=told)
 
-    yield replace(watch, report=report)
+    yield replace(watch, report=report, say=say)
     if artifact is not None:
-        show(watch.task, 100.0)
+        show(f"{watch.task}{said}", 100.0)

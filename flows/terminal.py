@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows.pace import Pace, clock
 from tasks.errors import one_line
 from tasks.watch import Report
 
@@ -36,45 +38,84 @@ def console(*, stderr: bool = True) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False)
 
 
+class Shown:
+    """What the steps of an audit report and say, for a terminal or a log. Safe to call from many threads."""
+
+    def __init__(self, report: Report, say: Callable[[str], None]) -> None:
+        self._report, self._say = report, say
+
+    def __call__(self, task: str, done: int, total: int | None) -> None:
+        self._report(task, done, total)
+
+    def say(self, task: str, sentence: str) -> None:
+        """Prints a line that stays."""
+        self._say(f"  {one_line(task)}: {one_line(sentence)}")
+
+
 @contextmanager
-def progress(out: Console) -> Iterator[Report]:
-    """A bar for each task while it runs. Without a terminal, a line when a task ends."""
+def progress(out: Console) -> Iterator[Shown]:
+    """A bar for each task while it runs, with its pace and the time left. Without a terminal, lines now and then."""
     if not out.is_terminal:
-        yield _lines(out)
+        yield Shown(_lines(out), lambda line: out.print(line, soft_wrap=True))
         return
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        SpinnerColumn,
-        TextColumn,
-        TimeElapsedColumn,
-    )
+    from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+    from rich.text import Text
+
+    class Far(ProgressColumn):
+        """Done, total, and once it is known how fast and how long yet; at the end how long it took."""
+
+        def render(self, task: Task) -> Text:
+            pace: Pace | None = task.fields.get("pace")
+            if task.total is None or pace is None:
+                return Text(clock(task.elapsed or 0))
+            if task.finished:
+                return Text(f"{task.completed:,.0f} of {task.total:,.0f}, took {clock(task.finished_time or 0)}")
+            return Text(pace.told(int(task.total)))
 
     columns = (
-        SpinnerColumn(finished_text="✓"), TextColumn("{task.description:<22}"), BarColumn(bar_width=30),
-        MofNCompleteColumn(), TimeElapsedColumn(),
+        SpinnerColumn(finished_text="✓"), TextColumn("{task.description:<22}"), BarColumn(bar_width=24), Far(),
     )  # fmt: skip
     with Progress(*columns, console=out) as bars:
         known: dict[str, Any] = {}
+        paces: dict[str, Pace] = {}
         lock = threading.Lock()
 
         def report(task: str, done: int, total: int | None) -> None:
             with lock:
                 if task not in known:
-                    known[task] = bars.add_task(task, total=total)
+                    paces[task] = Pace()
+                    known[task] = bars.add_task(one_line(task), total=total, pace=paces[task])
+                paces[task].saw(done)
             bars.update(known[task], completed=done, total=total)
 
-        yield report
+        yield Shown(report, lambda line: bars.console.print(line, soft_wrap=True))
+
+
+#: seconds between two lines on how far a task is, where there is no terminal
+_EVERY = 30.0
 
 
 def _lines(out: Console) -> Report:
     finished: set[str] = set()
+    paces: dict[str, Pace] = {}
+    last: dict[str, float] = {}
+    lock = threading.Lock()
 
     def report(task: str, done: int, total: int | None) -> None:
-        if total and done >= total and task not in finished:
-            finished.add(task)
-            out.print(f"  {one_line(task)}: done", soft_wrap=True)
+        now = time.monotonic()
+        line = None
+        with lock:
+            pace = paces.setdefault(task, Pace())
+            pace.saw(done, now)
+            last.setdefault(task, now)
+            if total and done >= total and task not in finished:
+                finished.add(task)
+                line = "done"
+            elif total and done < total and now - last[task] >= _EVERY:
+                last[task] = now
+                line = pace.told(total)
+        if line is not None:
+            out.print(f"  {one_line(task)}: {line}", soft_wrap=True)
 
     return report
 

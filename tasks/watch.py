@@ -19,8 +19,16 @@ from tasks.errors import DeadlinePassed, Stopped
 Report = Callable[[str, int, int | None], None]
 
 
+#: task name, what it has to say, in a sentence without its full stop
+Say = Callable[[str, str], None]
+
+
 def _silent(task: str, done: int, total: int | None) -> None:
     """Progress that nobody asked for."""
+
+
+def _unheard(task: str, sentence: str) -> None:
+    """What nobody asked for."""
 
 
 @dataclass
@@ -33,6 +41,7 @@ class Watch:
         task: the name progress is reported under.
         deadline: seconds on the monotonic clock, or None.
         abandoned: set when the audit has failed elsewhere, so that no step goes on working for nobody.
+        say: called with (task, sentence) when there is something to tell beside progress.
         unfinished: folders to remove when the process has to end at once; shared by all tasks of an audit.
     """
 
@@ -44,6 +53,7 @@ class Watch:
     total: int | None = None
     unfinished: list[Path] = field(default_factory=list)
     abandoned: threading.Event = field(default_factory=threading.Event)
+    say: Say = _unheard
 
     def for_task(self, task: str, *, seconds: float | None = None) -> Watch:
         """The watch of one task: same stop flag, own progress, own deadline `seconds` from now."""
@@ -56,6 +66,10 @@ class Watch:
         """Says that the task is done."""
         total = self.total or max(self.done, 1)
         self.report(self.task, total, total)
+
+    def tell(self, sentence: str) -> None:
+        """Says something of the task, such as that it goes on where an earlier run ended."""
+        self.say(self.task, sentence)
 
     def expect(self, total: int) -> None:
         """Says how many units are planned, and starts counting at nought."""

@@ -1,16 +1,45 @@
 """Explaining: one file a technique, each a line in TECHNIQUES. See `base.py` for what a technique is."""
 
-from tasks.explain import grad_cam, lime_image_superpixels, lime_tabular, permutation, shapley, shapley_image
-from tasks.explain.base import Modality, Technique
+from tasks.explain import (
+    accumulated_local_effects,
+    grad_cam,
+    grad_cam_plus_plus,
+    hires_cam,
+    integrated_gradients,
+    integrated_gradients_image,
+    interactions,
+    layer_cam,
+    lime_image_superpixels,
+    lime_tabular,
+    occlusion,
+    partial_dependence,
+    permutation,
+    shapley,
+    shapley_image,
+    smooth_grad,
+    smooth_grad_image,
+)
+from tasks.explain.base import Modality, Problem, Technique
 
 #: every technique, in the order of tables and reports; a name may stand for a technique of each modality
 TECHNIQUES: tuple[Technique, ...] = (
     permutation.TECHNIQUE,
     shapley.TECHNIQUE,
     lime_tabular.TECHNIQUE,
+    integrated_gradients.TECHNIQUE,
+    smooth_grad.TECHNIQUE,
+    partial_dependence.TECHNIQUE,
+    accumulated_local_effects.TECHNIQUE,
+    interactions.TECHNIQUE,
     grad_cam.TECHNIQUE,
+    grad_cam_plus_plus.TECHNIQUE,
+    hires_cam.TECHNIQUE,
+    layer_cam.TECHNIQUE,
     shapley_image.TECHNIQUE,
     lime_image_superpixels.TECHNIQUE,
+    integrated_gradients_image.TECHNIQUE,
+    smooth_grad_image.TECHNIQUE,
+    occlusion.TECHNIQUE,
 )
 
 
@@ -19,6 +48,7 @@ def technique_of(name: str, modality: Modality) -> Technique | None:
     return next((t for t in TECHNIQUES if t.name == name and t.modality == modality), None)
 
 
+from tasks.explain.again import Again, explained_again, why_not_again  # noqa: E402
 from tasks.explain.contributions import contributions  # noqa: E402
 from tasks.explain.problem import problem_of  # noqa: E402
 from tasks.explain.stage import (  # noqa: E402 - the stage works on the table above
@@ -31,12 +61,17 @@ from tasks.explain.stage import (  # noqa: E402 - the stage works on the table a
 
 __all__ = [
     "TECHNIQUES",
+    "Again",
+    "Problem",
+    "Technique",
     "check_techniques",
     "contributions",
     "explain",
+    "explained_again",
     "join_importance",
     "planned",
     "problem_of",
     "settings_of",
     "technique_of",
+    "why_not_again",
 ]

@@ -134,6 +134,8 @@ class Attribution:
         std_error: (n, m, g), or None where the method has none.
         quality: measure name → (n, m), such as LIME's local R²; NaN where a row has none.
         evaluations: rows that went through the model for this batch.
+        notes: sentence about how a row was explained otherwise than asked → (n,) bool, the rows it holds for; the
+            report prints it as a limitation with their number.
     """
 
     values: np.ndarray
@@ -141,6 +143,7 @@ class Attribution:
     std_error: np.ndarray | None = None
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
     evaluations: int = 0
+    notes: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,7 @@ class Saliency:
         notes: sentence about how an image was explained otherwise than asked → (n,) bool, the images it holds for;
             the report prints it as a limitation with their number.
         evaluations: rows that went through the model for this batch, forwards or backwards.
+        segments: (n, height, width) int64, the superpixels that a map's values are of, or None.
     """
 
     maps: np.ndarray
@@ -163,6 +167,7 @@ class Saliency:
     quality: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: Mapping[str, np.ndarray] = field(default_factory=dict)
     evaluations: int = 0
+    segments: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pyarrow as pa
 from configs.schema import AuditConfig
 from tasks.errors import ConfigError, nearest
 from tasks.explain.base import Problem
-from tasks.load import Subject, image_size
+from tasks.load import Subject, image_size, pieces, taken
 
 #: classes up to which all are explained unless the config says otherwise
 MOST_OUTPUTS = 10
@@ -25,7 +25,8 @@ def problem_of(subject: Subject) -> Problem:
     config, explain = subject.config, subject.config.explain
     rule = config.bias.decision
     positions = sampled_positions(len(subject.rows), explain.rows, explain.seed)
-    rows = subject.rows if len(positions) == len(subject.rows) else subject.rows[positions]
+    every = len(positions) == len(subject.rows)
+    rows = subject.rows if every else taken(subject.rows, positions)
     background, limitations = drawn_background(subject)
     return Problem(
         modality=subject.modality,
@@ -36,7 +37,7 @@ def problem_of(subject: Subject) -> Problem:
         background=background,
         reference=background if subject.modality == "image" else _reference(subject),
         explained=explained_outputs(subject, rows),
-        target=subject.target[positions],
+        target=subject.target if every else subject.target[positions],
         weight=_weights(subject, positions),
         features=subject.features if subject.modality == "table" else None,
         groups=feature_groups(subject),
@@ -90,7 +91,7 @@ def drawn_background(subject: Subject) -> tuple[np.ndarray, tuple[str, ...]]:
     if len(reference) <= wanted:
         return reference, said
     picked = np.sort(np.random.default_rng([seed, *b"background"]).choice(len(reference), wanted, replace=False))
-    return reference[picked], said
+    return taken(reference, picked), said
 
 
 def _reference(subject: Subject) -> np.ndarray:
@@ -98,13 +99,13 @@ def _reference(subject: Subject) -> np.ndarray:
 
 
 def explained_outputs(subject: Subject, rows: np.ndarray) -> np.ndarray:
-    """(n, m) int64: which outputs are explained for each row."""
+    """(n, m) int64: which outputs are explained for each row; read-only, and no larger than it must be."""
     chosen = outputs_chosen(subject.config, subject.predictor.outputs, subject.predictor.audited)
     if chosen is None:
         audited = subject.predictor.audited
-        scores = subject.predictor(rows, "probability")[:, audited]
-        return scores.argmax(axis=1)[:, None] + (audited.start or 0)
-    return np.tile(np.array(chosen, np.int64), (len(rows), 1))
+        best = [subject.predictor(rows[part], "probability")[:, audited].argmax(axis=1) for part in pieces(rows)]
+        return np.concatenate(best)[:, None] + (audited.start or 0)
+    return np.broadcast_to(np.array(chosen, np.int64), (len(rows), len(chosen)))
 
 
 def outputs_chosen(config: AuditConfig, names: tuple[str, ...], audited: slice) -> list[int] | None:

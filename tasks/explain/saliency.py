@@ -22,7 +22,14 @@ import numpy as np
 
 from tasks.contracts import TableRef
 from tasks.explain.base import Problem, Saliency
-from tasks.explain.overlays import CAPTION, CAPTION_BOX, CAPTION_SIGNED, overlay, upsampled
+from tasks.explain.overlays import (
+    CAPTION,
+    CAPTION_BOX,
+    CAPTION_SIGNED,
+    CAPTION_SUPERPIXELS,
+    overlay,
+    upsampled,
+)
 from tasks.persist import Workspace
 
 if TYPE_CHECKING:
@@ -30,6 +37,8 @@ if TYPE_CHECKING:
 
 #: share of a map's maximum below it that still counts as the maximum: interpolation rounds
 TIE = 1e-6
+#: maps that make a row group, at the least
+ROW_GROUP = 64
 _Z95 = 1.959963984540054
 
 
@@ -42,12 +51,21 @@ class WrittenSaliency:
         images: the overlays, as paths under artifacts/.
         facts: JSON values: layer, height, width, signed, n_rows, overlays, caption, quality, chance.
         limitations: sentences, with the number of images that each is about.
+        outputs: that were explained, in the model's order.
+        evaluations: of the model, for these maps.
     """
 
     table: TableRef
     images: tuple[str, ...]
     facts: Mapping[str, Any]
     limitations: tuple[str, ...]
+    outputs: tuple[str, ...] = ()
+    evaluations: int = 0
+
+
+def images_of_part(problem: Problem) -> int:
+    """Images whose maps make a row group."""
+    return -(-ROW_GROUP // max(1, problem.explained.shape[1]))
 
 
 def write_saliency(
@@ -74,14 +92,19 @@ def write_saliency(
     tally = _Tally(problem)
     pictures = _Pictures(technique, problem, row_id, workspace, show)
     shape: tuple[int, int] | None = None
-    layer, signed, n = None, False, 0
+    cut = False  # into superpixels
+    layer, signed, n, evaluations = None, False, 0, 0
+    outputs: set[int] = set()
     with workspace.table_writer(f"saliency/{technique}", row_id.type) as writer:
         for rows, saliency in batches:
             layer, signed, shape = saliency.layer, saliency.signed, saliency.maps.shape[2:]
+            cut = saliency.segments is not None
             images = pictures.draw(rows, saliency)
             writer.write(_table(problem, row_id, rows, saliency, images))
             tally.add(rows, saliency)
             n += len(saliency.maps)
+            evaluations += saliency.evaluations
+            outputs.update(np.unique(problem.explained[rows]).tolist())
     assert writer.ref is not None
     facts: dict[str, Any] = {
         "n_rows": n,
@@ -95,9 +118,10 @@ def write_saliency(
     }
     if pictures.drawn:
         boxed = problem.boxes is not None and np.isfinite(problem.boxes[: len(pictures.drawn)]).all(axis=1).any()
-        captions = [CAPTION_SIGNED if signed else CAPTION] + [CAPTION_BOX] * bool(boxed)
+        captions = [CAPTION_SUPERPIXELS if cut else CAPTION_SIGNED if signed else CAPTION] + [CAPTION_BOX] * bool(boxed)
         facts["caption"] = " ".join(captions)
-    return WrittenSaliency(writer.ref, tuple(pictures.files), facts, tally.limitations(n))
+    explained = tuple(problem.outputs[k] for k in sorted(outputs))
+    return WrittenSaliency(writer.ref, tuple(pictures.files), facts, tally.limitations(n), explained, evaluations)
 
 
 def _table(
@@ -146,7 +170,10 @@ class _Pictures:
         for row, place in enumerate(scores.argmax(axis=1)):
             at = rows.start + row
             box = None if problem.boxes is None else problem.boxes[at]
-            content = overlay(problem.rows[at], saliency.maps[row, place], signed=saliency.signed, box=box)
+            cut = None if saliency.segments is None else saliency.segments[row]
+            content = overlay(
+                problem.rows[at], saliency.maps[row, place], signed=saliency.signed, box=box, segments=cut
+            )
             path = f"images/{self.technique}-{len(self.files) + 1:04d}.png"
             self.workspace.write_bytes(f"artifacts/{path}", content)
             self.files.append(path)
@@ -173,7 +200,7 @@ class _Tally:
         self.covered: list[float] = []
 
     def add(self, rows: slice, saliency: Saliency) -> None:
-        explained = self.problem.explained[rows]
+        explained = np.ascontiguousarray(self.problem.explained[rows])
         for measure, values in saliency.quality.items():
             self.values.setdefault(measure, []).append((explained.ravel(), np.asarray(values, float).ravel()))
         for sentence, holds in saliency.notes.items():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,20 +21,11 @@ from pydantic import ValidationError
 
 from configs.schema import AuditConfig
 from tasks.contracts import TABLES, Done, NotApplicable, TableRef
-from tasks.errors import ConfigError, OutputError, nearest
-from tasks.explain.base import (
-    OF_BATCH,
-    Attribution,
-    Effects,
-    Importance,
-    Modality,
-    Prepared,
-    Problem,
-    Saliency,
-    Settings,
-    Technique,
-)
-from tasks.explain.tallies import Tally
+from tasks.errors import ConfigError, nearest
+from tasks.explain.attributions import rows_of_part, write_attributions
+from tasks.explain.base import Effects, Importance, Modality, Prepared, Problem, Settings, Technique
+from tasks.explain.parts import Local, local
+from tasks.explain.saliency import images_of_part, write_saliency
 from tasks.persist import Workspace
 from tasks.watch import Watch
 
@@ -43,8 +34,6 @@ if TYPE_CHECKING:
 
 KEY = "explain.techniques"
 PARTS = ".parts"
-#: rows of `attributions/<technique>` that make a row group
-ROW_GROUP = 65_536
 
 
 # ---------------------------------------------------------------- what is planned
@@ -160,8 +149,11 @@ def explain(name: str, config: AuditConfig, workspace: Workspace, watch: Watch) 
         result = _shape(technique, subject, problem, prepared, workspace)
     else:
         watch.expect(len(problem.rows))
-        write = _attributions if problem.modality == "table" else _saliency
-        result = write(technique, subject, problem, prepared, workspace, watch)
+        table = problem.modality == "table"
+        part, write = (rows_of_part(problem), _attributions) if table else (images_of_part(problem), _saliency)
+        work = local(technique, settings, subject, problem, prepared.explain, workspace, watch, part=part)
+        with work as found:
+            result = write(found, subject, prepared, workspace, watch)
     facts = {
         "technique": technique.name,
         "title": technique.title,
@@ -182,31 +174,6 @@ class _Written:
     images: tuple[str, ...] = ()
 
 
-def _batches(
-    technique: Technique, problem: Problem, ids: pa.Array, prepared: Prepared, watch: Watch
-) -> Iterator[tuple[slice, Any]]:
-    """Explanations of consecutive rows, with their place; a batch counts as done when the next one is asked for."""
-    for start in range(0, len(problem.rows), technique.batch):
-        rows = slice(start, min(start + technique.batch, len(problem.rows)))
-        try:
-            found = prepared.explain(problem.rows[rows], problem.explained[rows])
-        except OutputError as error:
-            if error.code != OF_BATCH:
-                raise
-            raise _of_rows(error.what, ids, [start + int(str(place)) for place in error.values], error.hint) from error
-        if isinstance(found, Attribution):
-            finite = np.isfinite(found.values).all(axis=(1, 2)) & np.isfinite(found.base).all(axis=1)
-            if not finite.all():
-                what = f"{technique.title} came to NaN or infinity for rows"
-                raise _of_rows(what, ids, (start + np.flatnonzero(~finite)[:5]).tolist(), None)
-        yield rows, found
-        watch.advance(rows.stop - rows.start)
-
-
-def _of_rows(what: str, ids: pa.Array, places: list[int], hint: str | None) -> OutputError:
-    return OutputError(what, where="model.path", values=[ids[place].as_py() for place in places], hint=hint)
-
-
 def _whole(technique: Technique, problem: Problem, found: Importance, workspace: Workspace) -> _Written:
     part = importance_rows(technique.name, [player.name for player in problem.players], found)
     _leave_part(workspace, technique.name, part)
@@ -215,114 +182,47 @@ def _whole(technique: Technique, problem: Problem, found: Importance, workspace:
 
 
 def _shape(technique: Technique, subject: Subject, problem: Problem, found: Effects, workspace: Workspace) -> _Written:
-    """Writes `effects/<technique>`."""
+    """Writes `effects/<technique>`; a curve of a single row gets the row's id in the place of its number."""
+    table = found.table
+    if "row_id" in table.column_names:
+        places = pa.array(problem.positions).take(table["row_id"].combine_chunks())
+        table = table.set_column(table.column_names.index("row_id"), "row_id", subject.row_id.take(places))
     with workspace.table_writer(f"effects/{technique.name}", subject.row_id.type) as writer:
-        writer.write(found.table)
+        writer.write(table)
     assert writer.ref is not None
     facts = {"rows": len(problem.rows), "output": problem.kind, "evaluations": found.evaluations, **found.facts}
     return _Written((writer.ref,), facts, (*problem.limitations, *found.limitations))
 
 
-def _attributions(
-    technique: Technique, subject: Subject, problem: Problem, prepared: Prepared, workspace: Workspace, watch: Watch
-) -> _Written:
-    """Writes `attributions/<technique>` as the batches come, and the technique's part of `importance`."""
+def _attributions(local: Local, subject: Subject, prepared: Prepared, workspace: Workspace, watch: Watch) -> _Written:
+    """Writes `attributions/<technique>` as its parts come, and the technique's part of `importance`."""
+    assert subject.encoder is not None
+    problem, name = local.problem, local.technique.name
+    written = write_attributions(local, subject.encoder, workspace, watch)
     names = [player.name for player in problem.players]
-    size = Tally(problem.outputs, len(names))
-    quality: dict[str, Tally] = {}
-    evaluations = prepared.evaluations
-    ids = subject.row_id.take(pa.array(problem.positions))
-    kept: list[pa.Table] = []
-    with workspace.table_writer(f"attributions/{technique.name}", ids.type) as writer:
-        for rows, found in _batches(technique, problem, ids, prepared, watch):
-            assert isinstance(found, Attribution)
-            explained = problem.explained[rows]
-            size.add(explained, np.abs(found.values))
-            for measure, values in found.quality.items():
-                quality.setdefault(measure, Tally(problem.outputs, 1)).add(explained, values[..., None])
-            evaluations += found.evaluations
-            kept.append(_attribution_table(subject, problem, ids, rows, found))
-            if sum(map(len, kept)) >= ROW_GROUP:
-                writer.write(pa.concat_tables(kept))
-                kept.clear()
-        if kept:
-            writer.write(pa.concat_tables(kept))
-    assert writer.ref is not None
-    _leave_part(workspace, technique.name, importance_rows(technique.name, names, size.importance()))
+    _leave_part(workspace, name, importance_rows(name, names, written.importance))
     facts = {
         "rows": len(problem.rows),
-        "outputs": [problem.outputs[k] for k in np.unique(problem.explained)],
+        "outputs": list(written.outputs),
         "output": problem.kind,
-        "evaluations": evaluations,
-        "quality": {measure: tally.summaries() for measure, tally in quality.items()},
+        "evaluations": prepared.evaluations + written.evaluations,
+        "quality": written.quality,
         "interval": "95 % over rows (normal)",
         **prepared.facts,
     }
-    return _Written((writer.ref,), facts, (*problem.limitations, *prepared.limitations))
+    return _Written((written.table,), facts, (*problem.limitations, *prepared.limitations, *written.limitations))
 
 
-def _attribution_table(subject: Subject, problem: Problem, ids: pa.Array, rows: slice, found: Attribution) -> pa.Table:
-    """Row by row, output by output, feature by feature."""
-    assert subject.encoder is not None
-    n, m, g = found.values.shape
-    codes, explained = problem.rows[rows], problem.explained[rows]
-    prediction = np.take_along_axis(problem.predictor(codes, problem.kind), explained, axis=1)
-    texts = _player_texts(problem, subject.encoder.texts(codes))
-    features = pa.array([player.name for player in problem.players])
-    return pa.table(
-        {
-            "row_id": ids.slice(rows.start, n).take(pa.array(np.repeat(np.arange(n), m * g))),
-            "output": pa.array(problem.outputs).take(pa.array(np.repeat(explained.ravel(), g))),
-            "feature": features.take(pa.array(np.tile(np.arange(g), n * m))),
-            "value": pa.array(np.repeat(texts, m, axis=0).ravel(), pa.string()),
-            "attribution": found.values.ravel(),
-            "std_error": pa.nulls(n * m * g, pa.float64()) if found.std_error is None else found.std_error.ravel(),
-            "base_value": np.repeat(found.base.ravel(), g),
-            "prediction": np.repeat(prediction.ravel(), g),
-        }
-    )
-
-
-def _player_texts(problem: Problem, texts: list[np.ndarray]) -> np.ndarray:
-    """(n, g) values as text; a group's are named: `city = Rome; country = Italy`."""
-    if not problem.groups:
-        return np.stack(texts, axis=1)
-    names = [feature.name for feature in problem.features or ()]
-
-    def of(columns: tuple[int, ...]) -> np.ndarray:
-        if len(columns) == 1:
-            return texts[columns[0]]
-        parts = zip(*(texts[j] for j in columns), strict=True)
-        told = ["; ".join(f"{names[j]} = {v}" for j, v in zip(columns, row, strict=True)) for row in parts]
-        return np.array(told, dtype=object)
-
-    return np.stack([of(player.columns) for player in problem.players], axis=1)
-
-
-def _saliency(
-    technique: Technique, subject: Subject, problem: Problem, prepared: Prepared, workspace: Workspace, watch: Watch
-) -> _Written:
+def _saliency(local: Local, subject: Subject, prepared: Prepared, workspace: Workspace, watch: Watch) -> _Written:
     """Writes `saliency/<technique>` and the overlays of the rows that the report may show."""
-    from tasks.explain.saliency import write_saliency
-
-    config = subject.config
-    evaluations = prepared.evaluations
+    config, problem = subject.config, local.problem
     # Who may not see the column of the images may not see them under a map either.
     show = 0 if config.data.image in config.report.rows.redact else config.report.rows.show
-
-    ids = subject.row_id.take(pa.array(problem.positions))
-
-    def counted() -> Iterator[tuple[slice, Saliency]]:
-        nonlocal evaluations
-        for rows, found in _batches(technique, problem, ids, prepared, watch):
-            evaluations += found.evaluations
-            yield rows, found
-
-    written = write_saliency(technique.name, problem, ids, counted(), workspace, show=show)
+    written = write_saliency(local.technique.name, problem, local.ids, local.parts(watch), workspace, show=show)
     facts = {
         "rows": len(problem.rows),
-        "outputs": [problem.outputs[k] for k in np.unique(problem.explained)],
-        "evaluations": evaluations,
+        "outputs": list(written.outputs),
+        "evaluations": prepared.evaluations + written.evaluations,
         **prepared.facts,
         **written.facts,
     }

@@ -24,6 +24,7 @@ class Tally:
         self._outputs = tuple(outputs)
         shape = (len(self._outputs), width)
         self._count, self._mean, self._squares = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+        self._seen: set[int] = set()
 
     def add(self, explained: np.ndarray, values: np.ndarray) -> None:
         """Adds a batch.
@@ -35,6 +36,7 @@ class Tally:
         flat = values.reshape(-1, values.shape[-1])
         which = explained.ravel()
         for k in np.unique(which):
+            self._seen.add(int(k))
             own = flat[which == k]
             finite = np.isfinite(own)
             count = finite.sum(axis=0)
@@ -46,6 +48,11 @@ class Tally:
             self._squares[k] += squares + step**2 * self._count[k] * share
             self._mean[k] += step * share
             self._count[k] = total
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The outputs that occurred, in order, whether or not their numbers were finite."""
+        return tuple(self._outputs[k] for k in sorted(self._seen))
 
     def _errors(self) -> np.ndarray:
         """(k, d) standard errors of the means; NaN below two rows."""

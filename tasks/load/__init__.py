@@ -10,9 +10,12 @@ from tasks.load.images import image_size, images
 from tasks.load.models import LoadedModel, Located, load_model, locate_model, open_model
 from tasks.load.pins import Pins, pinned
 from tasks.load.predictor import Predictor
+from tasks.load.randomised import randomised
+from tasks.load.spill import forget, pieces, taken
 from tasks.load.subject import Subject, open_subject
 from tasks.load.tables import Dataset, load_data, open_data
 from tasks.load.targets import class_index, class_names, target_codes, target_numbers
+from tasks.load.trust import trusted_modules
 
 __all__ = [
     "Dataset",
@@ -28,6 +31,7 @@ __all__ = [
     "class_names",
     "feature_kinds",
     "feature_names",
+    "forget",
     "image_size",
     "images",
     "load_data",
@@ -37,9 +41,13 @@ __all__ = [
     "open_data",
     "open_model",
     "open_subject",
+    "pieces",
     "pinned",
+    "randomised",
     "refusals",
+    "taken",
     "target_codes",
     "target_numbers",
     "tensorflow",
+    "trusted_modules",
 ]

@@ -7,7 +7,7 @@ then a row of numbers, and making the model's input of it is arithmetic (see `ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from tasks.errors import ConfigError, DataRefused
 from tasks.load.preprocessors import Preprocessor
+from tasks.load.spill import pieces, room
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,24 +68,30 @@ class Encoder:
     def names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)
 
-    def codes(self, table: pa.Table, what: str = "data.path") -> np.ndarray:
-        """The coded matrix of a table, (n, d) float64, columns contiguous within a row.
+    def codes(self, table: pa.Table, what: str = "data.path", forget: Callable[[], object] | None = None) -> np.ndarray:
+        """The coded matrix of a table, (n, d) float64, columns contiguous within a row; in a file where it is large.
 
         Args:
             table: has a column for each feature; further columns are ignored.
             what: the config's key of the table, for messages.
+            forget: called now and then: gives back the memory of what was read of a large table.
 
         Raises:
             ConfigError: a column is missing or of another kind.
             DataRefused: a category that the encoder was not made with.
+            StorageError: the temporary folder's disk has no room for it.
         """
-        coded = np.empty((table.num_rows, len(self.features)), np.float64)
-        for j, (feature, values) in enumerate(zip(self.features, self.values, strict=True)):
-            column = column_of(table, feature.name, what)
-            if values is None:
-                coded[:, j] = _numbers(column, feature.name, what)
-            else:
-                coded[:, j] = _category_codes(column, values, feature, what)
+        coded = room((table.num_rows, len(self.features)), np.float64)
+        for rows in pieces(coded):
+            part = table.slice(rows.start, rows.stop - rows.start)
+            for j, (feature, values) in enumerate(zip(self.features, self.values, strict=True)):
+                column = column_of(part, feature.name, what)
+                if values is None:
+                    coded[rows, j] = _numbers(column, feature.name, what)
+                else:
+                    coded[rows, j] = _category_codes(column, values, feature, what)
+            if forget is not None:
+                forget()
         return coded
 
     def texts(self, codes: np.ndarray) -> list[np.ndarray]:
@@ -99,12 +106,19 @@ class Encoder:
         about = self.features[feature]
         if about.kind == "category":
             return _lookup([*about.categories, None])[codes.astype(np.int64)]
+        return np.array(self.column_words(codes, feature).to_pylist(), dtype=object)
+
+    def column_words(self, codes: np.ndarray, feature: int) -> pa.Array:
+        """(n,) the texts of `column_texts` as an Arrow array: quick where rows are many."""
+        about = self.features[feature]
+        if about.kind == "category":
+            return pa.array([*about.categories, None], pa.string()).take(pa.array(codes.astype(np.int64)))
         texts = pa.array(codes, pa.float64(), from_pandas=True).cast(pa.string())
         if about.integer:
             whole = (np.abs(codes) < EXACT) & (codes == np.floor(codes))
             as_integers = pa.array(np.where(whole, codes, 0).astype(np.int64)).cast(pa.string())
             texts = pc.if_else(pa.array(whole), as_integers, texts)
-        return np.array(texts.to_pylist(), dtype=object)
+        return texts
 
     def frame(self, codes: np.ndarray) -> pd.DataFrame:
         """The raw columns that codes stand for, as a preprocessor was fitted on them.
@@ -152,12 +166,14 @@ def make_encoder(
     *,
     kinds: dict[str, Literal["number", "category"]] | None = None,
     preprocessor: Preprocessor | None = None,
+    forget: Callable[[], object] | None = None,
 ) -> Encoder:
     """An encoder of these columns that knows every category of the data, the reference and the preprocessor.
 
     Args:
         names: the features, in order.
         kinds: what is known of a column's kind beside its type (a preprocessor one-hot encodes an integer).
+        forget: called after each column: gives back the memory of what was read of large tables.
 
     Raises:
         ConfigError: a column is missing, or its type is not one that a feature can have.
@@ -168,6 +184,8 @@ def make_encoder(
     values: list[pa.Array | None] = []
     limitations: list[str] = []
     for name in names:
+        if forget is not None:
+            forget()
         column = column_of(table, name, "data.path")
         other = None if reference is None else column_of(reference, name, "data.reference")
         kind = (kinds or {}).get(name) or kind_of(column.type, other)
@@ -259,13 +277,13 @@ def _values(column: pa.ChunkedArray, other: pa.ChunkedArray | None, known: list[
     found = [_known(known, kind)]
     for source, what in ((column, "data.path"), (other, "data.reference")):
         if source is not None:
-            try:
-                found.append(_plain(source, kind).unique())
+            try:  # chunk by chunk: a column of a large table is not held whole
+                found.extend(_plain(chunk, kind).unique() for chunk in source.chunks)
             except pa.ArrowException as error:
                 raise ConfigError(
                     f"column {name!r} has the type {source.type} here and {kind} in the data", where=what
                 ) from error
-    seen = pa.concat_arrays(found[1:]).unique().drop_null()
+    seen = pa.concat_arrays([*found[1:], pa.array([], kind)]).unique().drop_null()
     fresh = seen.filter(pc.invert(pc.is_in(seen, value_set=found[0])))
     return pa.concat_arrays([found[0], fresh.take(pc.sort_indices(fresh))])
 

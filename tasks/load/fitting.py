@@ -20,6 +20,7 @@ from tasks.load.models import LoadedModel, open_model
 from tasks.load.outputs import describe
 from tasks.load.predictor import Predictor
 from tasks.load.probing import arrange
+from tasks.load.spill import LIMIT, forget, pieces, room
 from tasks.load.tables import Dataset, default_columns, open_data
 from tasks.load.targets import class_names
 
@@ -32,7 +33,7 @@ class Fit:
         encoder: None for images.
         predictor: compiled on first use.
         refused: as `Arrangement.refused`.
-        rows, reference: coded rows or pixels; read-only.
+        rows, reference: coded rows or pixels; read-only; in a file where they are large (`spill.py`).
         classes: of the target, as text; empty for a regression.
         limitations: sentences for the report.
     """
@@ -151,19 +152,26 @@ def refusals(config: AuditConfig) -> tuple[Refusal, ...]:
 def _refusals(fit: Fit, rows: np.ndarray) -> tuple[Refusal, ...]:
     if fit.encoder is None:
         return ()
-    found = []
-    for j, (feature, refused) in enumerate(zip(fit.encoder.features, fit.refused, strict=True)):
-        codes = rows[:, j]
-        if feature.kind == "number":
-            bad = np.isinf(codes) | (np.isnan(codes) & refused[0])
-        else:
-            bad = refused[codes.astype(np.int64)]
-        where = np.flatnonzero(bad)
-        if len(where):
-            texts = Counter(fit.encoder.column_texts(codes[where], j).tolist())
-            values = tuple(text for text, _ in texts.most_common(5))
-            found.append(Refusal(feature.name, values, len(where), tuple(where[:5].tolist())))
-    return tuple(found)
+    features = fit.encoder.features
+    counts, positions = [0] * len(features), [[] for _ in features]  # type: tuple[list[int], list[list[int]]]
+    texts: list[Counter[str | None]] = [Counter() for _ in features]
+    for part in pieces(rows):
+        for j, (feature, refused) in enumerate(zip(features, fit.refused, strict=True)):
+            codes = rows[part, j]
+            if feature.kind == "number":
+                bad = np.isinf(codes) | (np.isnan(codes) & refused[0])
+            else:
+                bad = refused[codes.astype(np.int64)]
+            where = np.flatnonzero(bad)
+            if len(where):
+                texts[j].update(fit.encoder.column_texts(codes[where], j).tolist())
+                counts[j] += len(where)
+                positions[j] += (part.start + where[:5]).tolist()
+    return tuple(
+        Refusal(feature.name, tuple(text for text, _ in texts[j].most_common(5)), counts[j], tuple(positions[j][:5]))
+        for j, feature in enumerate(features)
+        if counts[j]
+    )
 
 
 def refuse(fit: Fit, rows: np.ndarray, where: str) -> None:
@@ -214,9 +222,11 @@ def _made(config: AuditConfig, model: LoadedModel, data: Dataset) -> Fit:
         shape = (len(encoder.features),)
     predictor = Predictor(model.keras_model, outputs, arrangement, shape, where=model.path)
     refused = () if encoder is None else arrangement.refused(encoder)
+    data.forget()
     for array in (rows, reference):
         if array is not None:
             array.setflags(write=False)
+            forget(array)
     return Fit(encoder, predictor, refused, rows, reference, classes, tuple(said))
 
 
@@ -225,10 +235,15 @@ def _coded(config: AuditConfig, model: LoadedModel, data: Dataset) -> tuple[Enco
     if not names:
         raise ConfigError("no column is left as a feature", where="data.features", hint="name the model's features")
     encoder = make_encoder(
-        names, data.table, data.reference, kinds=dict(model.feature_kinds), preprocessor=model.preprocessor
+        names,
+        data.table,
+        data.reference,
+        kinds=dict(model.feature_kinds),
+        preprocessor=model.preprocessor,
+        forget=data.forget,
     )
-    rows = encoder.codes(data.table)
-    reference = None if data.reference is None else encoder.codes(data.reference, "data.reference")
+    rows = encoder.codes(data.table, forget=data.forget)
+    reference = None if data.reference is None else encoder.codes(data.reference, "data.reference", data.forget)
     return encoder, rows, reference
 
 
@@ -256,8 +271,8 @@ def _arranged(
     else:
         names = list(encoder.names)
         tables = [data.table.select(names)] + ([data.reference.select(names)] if data.reference else [])
-        codes = rows if reference is None else np.concatenate([rows, reference])
-        arrangement, said = arrange(encoder, model.preprocessor, codes, tables)
+        codes = rows if reference is None else _joined(rows, reference)
+        arrangement, said = arrange(encoder, model.preprocessor, codes, tables, data.forget if data.maps else None)
     if width is not None and arrangement.width != width:
         maker = "its preprocessor gives" if model.preprocessor else "there are"
         raise ModelError(
@@ -266,6 +281,19 @@ def _arranged(
             hint="does the preprocessor belong to this model?" if model.preprocessor else "set data.features",
         )
     return arrangement, said
+
+
+def _joined(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Both, one after the other; in a file where they are large."""
+    if rows.nbytes + reference.nbytes <= LIMIT:
+        return np.concatenate([rows, reference])
+    codes = room((len(rows) + len(reference), rows.shape[1]), rows.dtype)
+    for source, start in ((rows, 0), (reference, len(rows))):
+        for part in pieces(source):
+            target = codes[start + part.start : start + part.stop]
+            target[:] = source[part]
+            forget(target)
+    return codes
 
 
 def _as_numbers(encoder: Encoder, booleans: list[int]) -> dict[int, np.ndarray]:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from tasks.errors import DataRefused, ModelError
 from tasks.load.models import LoadedModel
+from tasks.load.spill import forget, room
 from tasks.load.tables import Dataset
 
 if TYPE_CHECKING:
@@ -58,12 +59,13 @@ def images(
         where: the config's key, for messages.
 
     Returns:
-        (n, height, width, channels) float32 of 0–255, and sentences for the report.
+        (n, height, width, channels) float32 of 0–255, in a file where that is large, and sentences for the report.
 
     Raises:
         DataRefused: a row's image is missing, damaged, too large, of another format, or outside the folder.
+        StorageError: the temporary folder's disk has no room for them.
     """
-    pixels = np.empty((len(column), *shape), np.float32)
+    pixels = room((len(column), *shape), np.float32)
     digests: list[str | None] = [None] * len(column)
 
     def fill(start: int) -> bool:
@@ -73,6 +75,7 @@ def images(
             image, digests[row] = _read(value, row, table_path, where)
             pixels[row], changed = _pixels(image, shape)
             resized = resized or changed
+        forget(pixels[start : start + 64])
         return resized
 
     with ThreadPoolExecutor(_WORKERS, "images") as pool:

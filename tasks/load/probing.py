@@ -7,7 +7,7 @@ and whether numbers lie on straight lines is then checked on real rows; where no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from tasks.errors import ModelError
 from tasks.load.arrangement import Blocks, Frames, Lines, Sums, Table
 from tasks.load.encoding import Encoder
 from tasks.load.preprocessors import KEY, Preprocessor
+from tasks.load.spill import pieces, taken
 
 #: largest difference from the preprocessor, relative to values beyond 1
 TOLERANCE = 1e-6
@@ -24,6 +25,8 @@ SAMPLE_ROWS = 2048
 #: encoded numbers that the tables may hold together; beyond it probing costs more than it saves
 MAX_TABLE_CELLS = 50_000_000
 _NUMBERS_TRIED = 64
+#: rows that are taken together of a table in a file
+_FEW = 32
 _CATEGORIES_TRIED = 1000
 
 
@@ -40,36 +43,39 @@ def arrange(
     preprocessor: Preprocessor,
     codes: np.ndarray,
     tables: Sequence[pa.Table],
+    forget: Callable[[], object] | None = None,
 ) -> tuple[Blocks | Sums | Frames, tuple[str, ...]]:
     """The fastest arrangement that gives the preprocessor's own matrix, and what to say about it.
 
     Args:
         codes: (n, d) coded rows of the data and of the reference.
         tables: the same rows, raw, one table after the other.
+        forget: gives back the memory of what was read of large tables; None where they are in memory.
 
     Raises:
         ModelError: the preprocessor fails on the data, or its answer for a row depends on the other rows.
     """
     sample = np.sort(np.random.default_rng(0).choice(len(codes), min(len(codes), SAMPLE_ROWS), replace=False))
+    drawn = taken(codes, sample)
     base = base_row(codes, encoder)
     found = _asked(preprocessor, encoder, base[None])
     if found is None:
         raise ModelError("fails on a row of the data", where=KEY, hint=_reason(preprocessor, encoder, base))
     width = found.shape[1]
-    truth = _transformed(preprocessor, encoder, tables, sample, codes[sample], width)
+    truth = _transformed(preprocessor, encoder, _taken_of(tables, sample, forget), drawn, width)
     cells = sum(len(feature.categories) + 1 for feature in encoder.features if feature.kind == "category") * width
     if cells > MAX_TABLE_CELLS:
         why = "its categories are too many for tables"
     else:
         fast, why = _parts(encoder, preprocessor, codes, base, found[0])
         if fast is not None:
-            if _same_rows(fast.matrix(codes[sample]), truth):
+            if _same_rows(fast.matrix(drawn), truth):
                 return fast, ()
             why = "columns interact in it"
     slow = Frames(width, encoder, preprocessor, _refused(encoder, preprocessor, base, width))
     answered = ~np.isnan(truth).all(axis=1)
-    _check_rows_stand_alone(slow, codes[sample][answered])
-    if not _same_rows(_row_by_row(preprocessor, encoder, codes[sample], width), truth):
+    _check_rows_stand_alone(slow, drawn[answered])
+    if not _same_rows(_row_by_row(preprocessor, encoder, drawn, width), truth):
         raise ModelError(
             "gives other numbers for the same values read from a file than for plain columns",
             where=KEY,
@@ -86,16 +92,20 @@ def base_row(codes: np.ndarray, encoder: Encoder) -> np.ndarray:
     """A row of the data without nulls where there is one, else each feature's first value that is not null."""
     if not len(codes):
         return np.zeros(codes.shape[1])
-    nulls = np.isnan(codes)
-    for j, feature in enumerate(encoder.features):
-        if feature.kind == "category":
-            nulls[:, j] = codes[:, j] == feature.null_code
-    whole = np.flatnonzero(~nulls.any(axis=1))
-    base = codes[whole[0] if len(whole) else 0].copy()
-    for column in () if len(whole) else np.flatnonzero(nulls[0]):
-        given = codes[~nulls[:, column], column]
-        base[column] = given[0] if len(given) else 0.0
-    return base
+    categories = {j: feature.null_code for j, feature in enumerate(encoder.features) if feature.kind == "category"}
+    first: dict[int, float] = {}  # feature → its first value that is not null
+    for rows in pieces(codes):
+        nulls = np.isnan(codes[rows])
+        for j, null in categories.items():
+            nulls[:, j] = codes[rows, j] == null
+        whole = np.flatnonzero(~nulls.any(axis=1))
+        if len(whole):
+            return codes[rows.start + whole[0]].copy()
+        for j in range(codes.shape[1]):
+            given = np.flatnonzero(~nulls[:, j])
+            if j not in first and len(given):
+                first[j] = codes[rows.start + given[0], j]
+    return np.array([first.get(j, 0.0) for j in range(codes.shape[1])])
 
 
 def _asked(preprocessor: Preprocessor, encoder: Encoder, codes: np.ndarray) -> np.ndarray | None:
@@ -161,7 +171,7 @@ def _probes(encoder: Encoder, codes: np.ndarray, base: np.ndarray) -> _Probes:
         if feature.kind == "category":
             values = np.arange(len(feature.categories) + 1, dtype=np.float64)
         else:
-            values = np.append(_numbers_to_try(codes[:, j], feature.integer), np.nan)
+            values = np.append(_numbers_to_try(codes, j, feature.integer), np.nan)
         changed = np.repeat(base[None], len(values), axis=0)
         changed[:, j] = values
         rows.append(changed)
@@ -169,9 +179,10 @@ def _probes(encoder: Encoder, codes: np.ndarray, base: np.ndarray) -> _Probes:
     return _Probes(np.concatenate(rows), np.concatenate(owner))
 
 
-def _numbers_to_try(column: np.ndarray, integer: bool) -> np.ndarray:
+def _numbers_to_try(codes: np.ndarray, j: int, integer: bool) -> np.ndarray:
     """Values of the column over its whole range, and some beyond it: techniques go there too."""
-    values = np.unique(column[np.isfinite(column)])
+    parts = [np.unique(codes[rows, j][np.isfinite(codes[rows, j])]) for rows in pieces(codes)]
+    values = parts[0] if len(parts) == 1 else np.unique(np.concatenate(parts))
     if not len(values):
         return np.array([0.0, 1.0, 2.0, -1.0])
     low, high = values[0], values[-1]
@@ -245,18 +256,12 @@ def _transformed(
     preprocessor: Preprocessor,
     encoder: Encoder,
     tables: Sequence[pa.Table],
-    rows: np.ndarray,
     codes: np.ndarray,
     width: int,
 ) -> np.ndarray:
     """The preprocessor's matrix of real rows, read as pandas reads them; NaN for rows that it refuses."""
-    frames, start = [], 0
-    for table in tables:
-        own = rows[(rows >= start) & (rows < start + len(table))] - start
-        frames.append(table.take(pa.array(own)).to_pandas())
-        start += len(table)
     answers = []
-    for frame in frames:
+    for frame in [table.to_pandas() for table in tables]:
         for name, missing in preprocessor.missing.items():
             if missing is None and name in frame.columns:  # pandas reads a null as NaN; it was fitted with None
                 frame[name] = frame[name].astype(object).where(frame[name].notna(), None)
@@ -265,6 +270,24 @@ def _transformed(
         except Exception:  # noqa: BLE001 - a value that it refuses: the rows are asked for in ever smaller parts
             return _row_by_row(preprocessor, encoder, codes, width)
     return np.concatenate(answers)
+
+
+def _taken_of(tables: Sequence[pa.Table], rows: np.ndarray, forget: Callable[[], object] | None) -> list[pa.Table]:
+    """Of each table the rows at these positions, counted through all of them."""
+    found, start = [], 0
+    for table in tables:
+        own = rows[(rows >= start) & (rows < start + len(table))] - start
+        start += len(table)
+        if forget is None:
+            found.append(table.take(pa.array(own)))
+            continue
+        parts = [table.slice(0, 0)]
+        for few in np.array_split(own, -(-len(own) // _FEW) or 1):
+            # One by one: Arrow's take would first copy the whole column.
+            parts.append(pa.concat_tables([table.slice(0, 0), *(table.slice(row, 1) for row in few)]).combine_chunks())
+            forget()
+        found.append(pa.concat_tables(parts))
+    return found
 
 
 def _refused(encoder: Encoder, preprocessor: Preprocessor, base: np.ndarray, width: int) -> tuple[np.ndarray, ...]:

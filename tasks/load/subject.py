@@ -15,6 +15,7 @@ from tasks.load.encoding import Encoder, Feature, column_of
 from tasks.load.fitting import fit_key, fitted, refuse
 from tasks.load.models import LoadedModel, open_model
 from tasks.load.predictor import Predictor
+from tasks.load.spill import forget
 from tasks.load.tables import Dataset, open_data
 from tasks.load.targets import UNKNOWN, class_index, target_codes, target_numbers
 
@@ -28,7 +29,7 @@ class Subject:
     Attributes:
         features: d; empty for images.
         encoder: raw rows ↔ codes; None for images.
-        rows: (n, d) float64 codes, or (n, h, w, c) float32 pixels of 0–255.
+        rows: (n, d) float64 codes, or (n, h, w, c) float32 pixels of 0–255; read-only, in a file where they are large.
         reference: the same of the reference rows; None without a reference.
         classes: of the target, as text, in the order of the outputs; empty for a regression.
         target: (n,) int64 class index, -1 where the label is missing; regression: float64, NaN where missing.
@@ -73,7 +74,11 @@ def open_subject(config: AuditConfig) -> Subject:
     """
     model, data = open_model(config), open_data(config)
     key = (fit_key(config, model, data), config.model_dump_json())
-    return _subjects.get(key, lambda: _opened(config, model, data))
+    found = _subjects.get(key, lambda: _opened(config, model, data))
+    for array in (found.rows, found.reference):
+        if array is not None:
+            forget(array)  # what other stages have read of it
+    return found
 
 
 def _opened(config: AuditConfig, model: LoadedModel, data: Dataset) -> Subject:

@@ -1,12 +1,14 @@
-"""Data files: Parquet, CSV and Arrow, from a path or any fsspec address, read whole with their digest.
+"""Data files: Parquet, CSV and Arrow, from a path or any fsspec address, with their digest.
 
-A format is a function and one line in FORMATS.
+A format is a function and one line in FORMATS. A Parquet file on this machine that would be large in memory is copied,
+row group by row group, to where `spill.py` keeps such tables; everything else is read whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -24,6 +26,7 @@ from tasks.load.cache import Cache
 from tasks.load.digests import digest_of, state_of
 from tasks.load.pins import require, under_pins
 from tasks.load.remote import fetched, passes, unread
+from tasks.load.spill import CELL, CHUNK, LIMIT, forget_map, mapped_table
 from tasks.watch import Watch
 
 #: a path on this machine, or the bytes of something far away
@@ -49,6 +52,7 @@ class Dataset:
         sha256, reference_sha256: of the files' bytes.
         path, reference_path: as in the config.
         limitations: sentences for the report.
+        maps: of the files that large tables are kept in.
     """
 
     table: pa.Table
@@ -59,10 +63,27 @@ class Dataset:
     path: str
     reference_path: str | None
     limitations: tuple[str, ...] = ()
+    maps: tuple[mmap.mmap, ...] = ()
+
+    def forget(self) -> None:
+        """Gives back the memory of what was read of large tables; whoever needs it reads it again."""
+        for mapped in self.maps:
+            forget_map(mapped)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A table, the SHA-256 of the bytes it was read from, and the map of the file that it is kept in, if it is."""
+
+    table: pa.Table
+    sha256: str
+    mapped: mmap.mmap | None = None
 
 
 def open_data(config: AuditConfig) -> Dataset:
     """Reads the audited data and its reference. Rows are not judged here: an empty table is the gate's.
+
+    Of large tables that were read before, the memory is given back: a stage begins without what others have read.
 
     Raises:
         ConfigError: a file is missing, unreadable or of an unknown format.
@@ -71,24 +92,26 @@ def open_data(config: AuditConfig) -> Dataset:
         Incomplete: a file is not the pinned one (`pinned`).
     """
     with under_pins() as pins:
-        table, sha256 = _read(config.data.path, "data.path", pins.data if pins else None)
-        reference = reference_sha256 = None
+        data = _read(config.data.path, "data.path", pins.data if pins else None)
+        reference = None
         if config.data.reference is not None:
-            pin = pins.reference if pins else None
-            reference, reference_sha256 = _read(config.data.reference, "data.reference", pin)
+            reference = _read(config.data.reference, "data.reference", pins.reference if pins else None)
     limitations: tuple[str, ...] = ()
     if reference is None:
         limitations = ("No reference data is given (data.reference): background rows are drawn from the audited data.",)
-    return Dataset(
-        table=table,
-        reference=reference,
-        row_id=_row_id(table, config.data.id),
-        sha256=sha256,
-        reference_sha256=reference_sha256,
+    found = Dataset(
+        table=data.table,
+        reference=reference.table if reference else None,
+        row_id=_row_id(data.table, config.data.id),
+        sha256=data.sha256,
+        reference_sha256=reference.sha256 if reference else None,
         path=config.data.path,
         reference_path=config.data.reference,
         limitations=limitations,
+        maps=tuple(read.mapped for read in (data, reference) if read is not None and read.mapped is not None),
     )
+    found.forget()
+    return found
 
 
 def load_data(config: AuditConfig, watch: Watch) -> Done:
@@ -128,11 +151,15 @@ def _row_id(table: pa.Table, column: str | None) -> pa.Array:
 # ---------------------------------------------------------------- formats
 
 
-def _parquet(source: Source) -> pa.Table:
+def _parquet(source: Source) -> pa.Table | tuple[pa.Table, mmap.mmap]:
     import pyarrow.parquet as pq
 
     with pq.ParquetFile(source if isinstance(source, Path) else io.BytesIO(source)) as file:
         _refuse_twins(file.schema_arrow.names)
+        about = file.metadata
+        groups = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+        if isinstance(source, Path) and max(groups, CELL * about.num_rows * about.num_columns) > LIMIT:
+            return mapped_table(file.schema_arrow, file.iter_batches(CHUNK))
         return file.read()
 
 
@@ -179,8 +206,9 @@ def _delimited(delimiter: str) -> Callable[[Source], pa.Table]:
     return read
 
 
-#: file suffix → its reader; a reader raises pa.ArrowException, ValueError or OSError on what it cannot read
-FORMATS: dict[str, Callable[[Source], pa.Table]] = {
+#: file suffix → its reader (a table, or one that is kept in a file, with the map); a reader raises pa.ArrowException,
+#: ValueError or OSError on what it cannot read
+FORMATS: dict[str, Callable[[Source], pa.Table | tuple[pa.Table, mmap.mmap]]] = {
     ".parquet": _parquet,
     ".pq": _parquet,
     ".csv": _delimited(","),
@@ -190,11 +218,11 @@ FORMATS: dict[str, Callable[[Source], pa.Table]] = {
     ".ipc": _arrow,
 }
 
-_tables: Cache[tuple[pa.Table, str]] = Cache(4)
+_tables: Cache[_Read] = Cache(4)
 
 
-def _read(path: str, key: str, pin: str | None) -> tuple[pa.Table, str]:
-    """A table and the SHA-256 of the bytes it was read from, which is the pin's where there is one."""
+def _read(path: str, key: str, pin: str | None) -> _Read:
+    """A table; the digest is the pin's where there is one."""
     suffix = Path(path.split("?")[0]).suffix.lower()
     if suffix not in FORMATS:
         raise ConfigError(
@@ -207,12 +235,12 @@ def _read(path: str, key: str, pin: str | None) -> tuple[pa.Table, str]:
         return _read_address(path, suffix, key, pin)
     file = Path(path)
 
-    def table() -> tuple[pa.Table, str]:
+    def table() -> _Read:
         sha256 = digest_of(file)
-        found = _parsed(file, suffix, path, key)
+        found = _parsed(file, suffix, path, key, sha256)
         if digest_of(file) != sha256:
             raise ConfigError(f"{path} changed while it was read", where=key, hint="run again")
-        return found, sha256
+        return found
 
     try:
         if not file.exists():
@@ -221,21 +249,21 @@ def _read(path: str, key: str, pin: str | None) -> tuple[pa.Table, str]:
             raise ConfigError(f"{path} is a folder", where=key, hint="name the file in it")
         if pin is not None:
             require(pin, digest_of(file), path)  # before it is read: what it has become may be no table at all
-        found, sha256 = _tables.get((suffix, state_of(file)), table)
+        found = _tables.get((suffix, state_of(file)), table)
     except OSError as error:
         raise unread(path, key, error) from error
     if pin is not None:
-        require(pin, sha256, path)
-    return found, sha256
+        require(pin, found.sha256, path)
+    return found
 
 
-def _read_address(address: str, suffix: str, key: str, pin: str | None) -> tuple[pa.Table, str]:
+def _read_address(address: str, suffix: str, key: str, pin: str | None) -> _Read:
     """A table from far away; a pinned one is fetched again only where it is no longer in memory."""
 
-    def table(content: bytes, sha256: str) -> tuple[pa.Table, str]:
-        return _parsed(content, suffix, address, key), sha256
+    def table(content: bytes, sha256: str) -> _Read:
+        return _parsed(content, suffix, address, key, sha256)
 
-    def again(pin: str) -> tuple[pa.Table, str]:
+    def again(pin: str) -> _Read:
         content = fetched(address, key)
         require(pin, hashlib.sha256(content).hexdigest(), address)
         return table(content, pin)
@@ -247,9 +275,9 @@ def _read_address(address: str, suffix: str, key: str, pin: str | None) -> tuple
     return _tables.get((suffix, sha256), lambda: table(content, sha256))
 
 
-def _parsed(source: Source, suffix: str, path: str, key: str) -> pa.Table:
+def _parsed(source: Source, suffix: str, path: str, key: str, sha256: str) -> _Read:
     try:
-        table = FORMATS[suffix](source)
+        found = FORMATS[suffix](source)
     except (pa.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and passes(error):
             raise unread(path, key, error) from error
@@ -257,8 +285,9 @@ def _parsed(source: Source, suffix: str, path: str, key: str) -> pa.Table:
         raise ConfigError(
             f"{path} cannot be read as {suffix[1:]} ({reason[:300]})", where=key, hint="is the file damaged?"
         ) from error
+    table, mapped = found if isinstance(found, tuple) else (found, None)
     _refuse_twins(table.column_names, path)
-    return table
+    return _Read(table, sha256, mapped)
 
 
 def _refuse_twins(names: list[str], path: str | None = None) -> None:

@@ -2,5 +2,7 @@
 
 from tasks.persist.manifest import values_digest
 from tasks.persist.store import Workspace, file_digest
+from tasks.persist.unfinished import Unfinished
+from tasks.persist.unfinished import take as take_unfinished
 
-__all__ = ["Workspace", "file_digest", "values_digest"]
+__all__ = ["Unfinished", "Workspace", "file_digest", "take_unfinished", "values_digest"]

@@ -18,6 +18,8 @@ from pathlib import Path
 
 from tasks.errors import StorageError, UsageError, nearest
 from tasks.persist.store import Workspace, make_folder
+from tasks.persist.unfinished import FOLDER as UNFINISHED
+from tasks.persist.unfinished import sweep
 
 RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _PARTIAL = ".partial-"
@@ -39,6 +41,7 @@ def begin(reports: Path, name: str, run_id: str, metadata: dict[str, str] | None
     try:
         make_folder(folder.parent)
         _sweep(folder.parent)
+        sweep(folder.parent / UNFINISHED)
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise StorageError(
@@ -46,7 +49,8 @@ def begin(reports: Path, name: str, run_id: str, metadata: dict[str, str] | None
             where=str(folder.parent),
             hint="choose another folder with --reports",
         ) from error
-    return Workspace(folder, run_id, {"keras_audit.run_id": run_id, **(metadata or {})})
+    whole = {"keras_audit.run_id": run_id, **(metadata or {})}
+    return Workspace(folder, run_id, whole, folder.with_name(UNFINISHED))
 
 
 def publish(workspace: Workspace) -> Path:

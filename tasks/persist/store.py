@@ -53,11 +53,13 @@ class Workspace:
         folder: absolute path; it takes its final name only when the run is whole.
         run_id: `YYYYMMDDTHHMMSSZ-8hex`.
         metadata: put into every table's file metadata: run id, model and data digests.
+        unfinished: where stages keep what a run that does not end had done (`unfinished.py`); None: nowhere.
     """
 
     folder: Path
     run_id: str
     metadata: dict[str, str] = field(default_factory=dict)
+    unfinished: Path | None = None
 
     @property
     def artifacts(self) -> Path:

@@ -107,4 +107,5 @@ def _of_values(values: np.ndarray, rule: DecisionConfig, recorded: pa.ChunkedArr
     if rule.comparison is None:
         return pa.nulls(len(values), pa.string())
     sign, limit = rule.comparison
-    return pa.array(np.where(_COMPARE[sign](values, limit), FAVORABLE, UNFAVORABLE).tolist(), pa.string())
+    which = pa.array(np.where(_COMPARE[sign](values, limit), 0, 1))
+    return pa.array([FAVORABLE, UNFAVORABLE], pa.string()).take(which)

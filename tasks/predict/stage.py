@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.schema import AuditConfig
 from tasks.contracts import Done, TableRef
 from tasks.errors import ConfigError, OutputError
-from tasks.load import open_subject
+from tasks.load import forget, open_subject
 from tasks.persist import Workspace
 from tasks.predict.decisions import decisions
 from tasks.watch import Watch
@@ -74,6 +74,7 @@ def _scores(subject: Subject, watch: Watch) -> np.ndarray:
                 hint=error.hint,
                 code=error.code,
             ) from error
+        forget(part)
         watch.advance(len(part))
     return found
 
@@ -128,14 +129,22 @@ def _facts(subject: Subject, scores: np.ndarray, truth: pa.Array, decided: pa.Ar
         "positive": [subject.classes[index] for index in subject.positive],
         "labelled": len(truth) - truth.null_count,
         "mean_score": {name: float(mean) for name, mean in zip(outputs, scores.mean(axis=0), strict=True)},
-        "decided": dict(Counter(text for text in decided.to_pylist() if text is not None).most_common(50)),
+        "decided": _counted(decided),
     }
     if subject.classes:
-        judged = [a == b for a, b in zip(truth.to_pylist(), decided.to_pylist(), strict=True) if None not in (a, b)]
-        facts["accuracy"] = {"value": sum(judged) / len(judged) if judged else None, "n": len(judged)}
+        judged = pc.equal(truth, decided).drop_null()  # null where either is
+        right = pc.sum(judged).as_py() or 0
+        facts["accuracy"] = {"value": right / len(judged) if len(judged) else None, "n": len(judged)}
     else:
         known = ~np.isnan(subject.target)
         error = scores[known, subject.predictor.audited][:, 0] - subject.target[known]
         mean = float(np.abs(error).mean()) if known.any() else None
         facts["mean_absolute_error"] = {"value": mean, "n": int(known.sum())}
     return facts
+
+
+def _counted(decided: pa.Array) -> dict[str, int]:
+    """Decision → rows: the fifty most frequent, those equally frequent in the order in which they first come."""
+    counts = pc.value_counts(decided.drop_null())
+    found = zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)
+    return dict(sorted(found, key=lambda entry: -entry[1])[:50])

@@ -47,9 +47,12 @@ def frame_of(table: pa.Table, named: set[str]) -> Any:
         pa.uint64(): pd.UInt64Dtype(), pa.bool_(): pd.BooleanDtype(),
     }  # fmt: skip
     series = []
+    empty = None
     for name, values in zip(table.column_names, table.columns, strict=True):
         if name not in named:
-            series.append(pd.Series([None]).reindex(range(table.num_rows)))
+            if empty is None:  # one for all of them: of a large table each would take memory
+                empty = pd.Series([None]).reindex(range(table.num_rows))
+            series.append(empty)
             continue
         if pa.types.is_dictionary(values.type):
             values = values.cast(values.type.value_type)

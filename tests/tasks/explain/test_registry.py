@@ -14,8 +14,20 @@ from configs.schema import AuditConfig
 from tasks.errors import ConfigError
 from tasks.explain import TECHNIQUES, check_techniques, planned, settings_of, technique_of
 
-TABLE = ["permutation", "shap", "lime"]
-IMAGE = ["gradcam", "shap", "lime"]
+TABLE = [
+    "permutation",
+    "shap",
+    "lime",
+    "integrated_gradients",
+    "smooth_grad",
+    "partial_dependence",
+    "ale",
+    "interactions",
+]
+IMAGE = [
+    "gradcam", "gradcam_plus_plus", "hirescam", "layercam", "shap", "lime", "integrated_gradients", "smooth_grad",
+    "occlusion",
+]  # fmt: skip
 
 
 def config_of(techniques: dict[str, Any] | None, **model: Any) -> AuditConfig:
@@ -78,7 +90,7 @@ def test_planned(techniques: dict[str, Any] | None, modality: Any, expected: lis
     [
         (
             {"shapp": {}},
-            "explain.techniques: unknown technique shapp; available: permutation, shap, lime, gradcam.*mean shap?",
+            "explain.techniques: unknown technique shapp; available: permutation, shap, .*mean shap?",
         ),
         (
             {"shap": {"estimater": "auto"}},
@@ -97,6 +109,10 @@ def test_planned(techniques: dict[str, Any] | None, modality: Any, expected: lis
         ({"lime": {"discretize": "entropy"}}, "explain.techniques.lime.discretize: .*'quartile', 'decile' or 'none'"),
         ({"shap": {"coalitions": 3, "wrong": 1}}, "unknown key wrong"),  # an unknown key is said first
         ({"gradcam": {"layer": 3}}, "explain.techniques.gradcam.layer: .*string"),
+        ({"hirescam": {"layr": "x"}}, "explain.techniques.hirescam: unknown key layr; .*mean layer?"),
+        ({"integrated_gradients": {"steps": 0}}, "integrated_gradients.steps: .*greater than or equal to 1"),
+        ({"smooth_grad": {"samples": 5}}, "explain.techniques.smooth_grad.samples: .*multiple of 2"),
+        ({"occlusion": {"baseline": "blur"}}, "explain.techniques.occlusion.baseline: .*'white', not 'blur'"),
         ({"permutation": {"score": "r2"}}, "explain.techniques.permutation: the score r2 is not one of a binary model"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +19,12 @@ from PIL import Image
 
 from configs.schema import AuditConfig
 from tasks.contracts import TABLES, Done, schema_of
-from tasks.explain import explain
+from tasks.errors import Stopped
+from tasks.explain import explain, technique_of
 from tasks.explain.base import Problem, Saliency
+from tasks.explain.parts import Local
 from tasks.explain.saliency import WrittenSaliency, box_mask, mass_inside, pointing, wilson, write_saliency
+from tasks.persist import take_unfinished
 from tasks.persist.store import Workspace
 from tasks.watch import Watch
 
@@ -302,3 +306,48 @@ def test_redacted_reports_get_no_overlays(rows: dict[str, Any], workspace: Works
     assert done.images == ()
     assert not list(workspace.folder.rglob("*.png"))
     assert pq.read_table(done.tables[0].path)["image"].null_count == 12 * 10
+
+
+def test_maps_of_a_stopped_run_are_not_computed_again(problem: Problem, tmp_path: Path) -> None:
+    """Pieces of maps are kept and read like those of attributions; overlays are drawn anew."""
+    technique = technique_of("gradcam", "image")
+    assert technique is not None
+    technique = replace(technique, batch=2)
+    asked: list[int] = []
+
+    def explain(rows: np.ndarray, explained: np.ndarray) -> Saliency:
+        asked.append(len(rows))
+        maps = np.repeat(rows.mean(axis=3)[:, None], explained.shape[1], axis=1)
+        return Saliency(maps, "layer", notes={"odd": np.arange(len(rows)) == 0}, evaluations=len(rows))
+
+    def write(run: str, stop_at: int | None = None) -> Any:
+        kept = take_unfinished(tmp_path / ".unfinished", "maps", run_id=run, stage="explain/gradcam")
+        assert kept is not None
+        local = Local(technique, problem, pa.array(np.arange(7)), explain, 4, kept)
+        watch = Watch()
+
+        def report(task: str, done: int, total: int | None) -> None:
+            if stop_at is not None and done >= stop_at:
+                watch.stop.set()
+
+        watch.report = report
+        try:
+            workspace = Workspace(tmp_path / run, run)
+            written = write_saliency("gradcam", problem, local.ids, local.parts(watch), workspace, show=2)
+        finally:
+            kept.close()
+        table = workspace.read_table("saliency/gradcam")
+        files = [(workspace.artifacts / name).read_bytes() for name in written.images]
+        return table, files, written.facts, written.limitations, written.evaluations
+
+    with pytest.raises(Stopped):
+        write("stopped", stop_at=4)
+    assert asked == [2, 2]
+    asked.clear()
+    resumed = write("resumed")
+    assert asked == [2, 1]
+    shutil.rmtree(tmp_path / ".unfinished")
+    whole = write("whole")
+    assert resumed[0].equals(whole[0])
+    assert resumed[1:] == whole[1:]
+    assert resumed[3] == ("odd (4 of 7 images).",)
