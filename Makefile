@@ -33,8 +33,8 @@ audit: $(READY)  ## audit the bundled example: Adult income
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest
 
-bench: $(READY)  ## measure speed, as ratios within one run
-	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file; done
+bench: $(READY)  ## measure speed on two cores, as ratios within one run; writes docs/performance.md
+	@$(BIN)/python tests/bench/run.py
 
 soak: $(READY)  ## run the long forms of the tests too
 	@$(BIN)/python -m pytest --soak

@@ -1,11 +1,11 @@
-"""The bias stage beside fairlearn's MetricFrame, in one process: `python tests/bench/bench_bias.py`."""
+"""The bias stage beside fairlearn's MetricFrame."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
 
 import numpy as np
+from harness import OURS, Bench, main, number, seconds, times
 
 from tasks.bias import DISPARITIES, METRICS
 from tasks.bias.evidence import Evidence
@@ -24,16 +24,6 @@ def rows(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     group = rng.integers(0, GROUPS, n)
     score = np.clip(rng.beta(2, 3, n) + 0.05 * (group == 0), 0, 1)
     return group, (rng.random(n) < score).astype(int), (score >= 0.5).astype(int), score
-
-
-def seconds(work: Callable[[], object], repeats: int = 3) -> float:
-    """The best of some runs."""
-    best = float("inf")
-    for _ in range(repeats):
-        start = perf_counter()
-        work()
-        best = min(best, perf_counter() - start)
-    return best
 
 
 def ours(n: int, metrics: tuple[str, ...], *, seconded: bool) -> Callable[[], object]:
@@ -83,24 +73,32 @@ def theirs(n: int, resamples: int | None) -> Callable[[], object]:
     return work
 
 
-def main() -> None:
-    """Prints the tables."""
+def run(bench: Bench) -> None:
     ours(1000, NAMES, seconded=True)()  # imports
-    print(f"Bias: {len(NAMES)} count metrics of {GROUPS} groups, with intervals, tests and {OUR_RESAMPLES} resamples")
-    print(f"{'rows':>10} {'counts':>9} {'+ fairlearn':>12} {'+ all metrics':>14} {'MetricFrame':>12}   (seconds)")
     everything = tuple(name for name, metric in METRICS.items() if "binary" in metric.tasks)
-    for n in (16_000, 100_000, 1_000_000):
-        counted = seconds(ours(n, NAMES, seconded=False))
-        second = seconds(ours(n, NAMES, seconded=True))
-        whole = seconds(ours(n, everything, seconded=True))
-        frame = seconds(theirs(n, None), 1)
-        print(f"{n:>10,} {counted:>9.3f} {second:>12.3f} {whole:>14.3f} {frame:>12.3f}")
-    n = 100_000
-    counted, booted = seconds(ours(n, NAMES, seconded=False)), seconds(theirs(n, THEIR_RESAMPLES), 1)
-    print(f"\n{n:,} rows, {OUR_RESAMPLES} resamples by multinomial draws: {counted:.3f} s")
-    print(f"{n:,} rows, MetricFrame(n_boot={THEIR_RESAMPLES}): {booted:.1f} s")
-    print(f"ratio: {booted / counted:,.0f}; by resample: {booted / counted * OUR_RESAMPLES / THEIR_RESAMPLES:,.0f}")
+    columns = ("rows", OURS, "checked by fairlearn", "all metrics", "MetricFrame", "note")
+    about = f"Seconds for {len(NAMES)} metrics of {GROUPS} groups, with intervals, tests and {OUR_RESAMPLES} resamples"
+    with bench.table("Bias metrics", columns, f"{about}; MetricFrame without any of these") as table:
+        for n in (2_000,) if bench.quick else (16_000, 100_000, 1_000_000):
+            with table.attempt(f"{n:,}"):
+                taken = [
+                    seconds(ours(n, NAMES, seconded=False), 3),
+                    seconds(ours(n, NAMES, seconded=True), 2),
+                    seconds(ours(n, everything, seconded=True)),
+                    seconds(theirs(n, None)),
+                ]
+                table.row(f"{n:,}", *map(number, taken))
+    n = bench.size(100_000, 2_000)
+    resamples = bench.size(THEIR_RESAMPLES, 2)
+    about = f"{len(NAMES)} metrics, {GROUPS} groups, {n:,} rows. a resample: the library's time for one over ours"
+    columns = ("", "seconds", "resamples", "ours faster", "a resample", "note")
+    with bench.table("Bias intervals by resampling", columns, about) as table, table.attempt("MetricFrame"):
+        counted = seconds(ours(n, NAMES, seconded=False), 3)
+        table.row(OURS, number(counted), f"{OUR_RESAMPLES}", "", "", "tests and other intervals included")
+        booted = seconds(theirs(n, resamples))
+        each = booted / counted * OUR_RESAMPLES / resamples
+        table.row("MetricFrame(n_boot=…)", number(booted), f"{resamples}", times(booted / counted), times(each))
 
 
 if __name__ == "__main__":
-    main()
+    main(__file__, run, __doc__)
