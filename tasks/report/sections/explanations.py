@@ -29,7 +29,10 @@ from tasks.report.sections.quality import marked, quality
 from tasks.report.sections.shared import TOP, dash, joined, top
 from tasks.report.sections.single import single_rows
 
-_P_NOTE = " p: of the null that shuffling the feature makes no row worse by rule, adjusted for the number of features."
+_P_NOTE = (
+    " p: how likely rows were to fare so much worse if shuffling the feature did them neither good nor harm; adjusted for"
+    " the number of features."
+)
 _OUTPUTS = 3  # outputs drawn; the others are in the table
 
 
