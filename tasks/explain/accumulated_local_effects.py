@@ -10,7 +10,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from tasks.explain.base import Effects, Problem, Settings, Technique
-from tasks.explain.shapes import (
+from tasks.explain.engine.shapes import (
     BUDGET,
     INTERVAL,
     LEAST_ROWS,

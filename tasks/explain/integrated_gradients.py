@@ -8,14 +8,14 @@ import numpy as np
 from pydantic import Field
 
 from tasks.explain.base import Attribution, Prepared, Problem, Settings, Technique
-from tasks.explain.encoded_gradients import (
+from tasks.explain.engine.encoded_gradients import (
     columns_of_players,
     encoded_gradients,
     mean_of_background,
     outputs_at,
     without_gradients,
 )
-from tasks.explain.gradients import path_rule
+from tasks.explain.engine.gradients import path_rule
 from tasks.watch import Watch
 
 if TYPE_CHECKING:

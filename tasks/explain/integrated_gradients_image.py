@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.explain.base import Prepared, Problem, Saliency, Settings, Technique
-from tasks.explain.gradients import (
+from tasks.explain.engine.gradients import (
     Baseline,
     baseline_image,
     finite,

@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from tasks.explain.base import Effects, Player, Problem, Settings, Technique
-from tasks.explain.shapes import (
+from tasks.explain.engine.shapes import (
     HALF,
     Axis,
     about_weights,

@@ -16,8 +16,8 @@ from pydantic import Field
 
 from tasks.errors import OutputError
 from tasks.explain.base import Prepared, Problem, Saliency, Settings, Technique
-from tasks.explain.gradients import even_batch, fitting_batch, map_quality, padded, static_batch
-from tasks.explain.lime_regression import fit, threads
+from tasks.explain.engine.gradients import even_batch, fitting_batch, map_quality, padded, static_batch
+from tasks.explain.engine.lime_regression import fit, threads
 from tasks.watch import Watch
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ from pydantic import Field
 
 from tasks.errors import OutputError
 from tasks.explain.base import OF_BATCH, Attribution, LocalExplainer, Prepared, Problem, Settings, Technique
-from tasks.explain.lime_neighbours import Neighbourhood, draw_neighbourhood
-from tasks.explain.lime_regression import Sample, compiled, fit, standard_errors, weighted_moments
+from tasks.explain.engine.lime_neighbours import Neighbourhood, draw_neighbourhood
+from tasks.explain.engine.lime_regression import Sample, compiled, fit, standard_errors, weighted_moments
 from tasks.watch import Watch
 
 #: numbers that are held at a time for a part of a batch (64 MiB, of which there are a few)

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from tasks.errors import ConfigError
 from tasks.explain.base import Prepared, Problem, Saliency, Settings, Technique
-from tasks.explain.gradients import (
+from tasks.explain.engine.gradients import (
     TRACING,
     Baseline,
     baseline_image,

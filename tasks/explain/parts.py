@@ -215,7 +215,7 @@ def key_of(technique: Technique, settings: Settings, subject: Subject, rows: int
 def code_digest() -> str:
     """SHA-256 of the source that makes explanations: this stage, the loader, and what they share."""
     root = Path(__file__).parent.parent
-    files = sorted([*root.glob("*.py"), *(root / "explain").glob("*.py"), *(root / "load").glob("*.py")])
+    files = sorted([*root.glob("*.py"), *(root / "explain").rglob("*.py"), *(root / "load").glob("*.py")])
     lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(root)}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 

@@ -13,9 +13,9 @@ from pydantic import Field
 
 from tasks.errors import Incomplete, OutputError
 from tasks.explain.base import Importance, Problem, Settings, Task, Technique
-from tasks.explain.scores import OF_DECISIONS, OF_REGRESSION, ROWS, SCORES, shares, summed
-from tasks.explain.sign_flips import Chance, delong, holm, sign_flips
-from tasks.explain.strata import Strata, about_strata, strata_of, told_strata
+from tasks.explain.engine.scores import OF_DECISIONS, OF_REGRESSION, ROWS, SCORES, shares, summed
+from tasks.explain.engine.sign_flips import Chance, delong, holm, sign_flips
+from tasks.explain.engine.strata import Strata, about_strata, strata_of, told_strata
 from tasks.watch import Watch
 
 Score = Literal[
@@ -96,9 +96,9 @@ def prepare(problem: Problem, settings: PermutationSettings, watch: Watch) -> Im
     """Mean fall of the score over the repeats, with its standard error and a 95 % t interval.
 
     The interval tells how far other shuffles of the same rows would go; whether other rows would lose by a shuffle at
-    all is what the p-values in the facts are about (`tasks/explain/sign_flips.py`). The columns of a group change
-    places together. The shuffles are those of `eli5.permutation_importance.get_score_importances` with the same random
-    state, except where they stay within strata of the correlated features (`tasks/explain/strata.py`).
+    all is what the p-values in the facts are about (`engine/sign_flips.py`). The columns of a group change places
+    together. The shuffles are those of `eli5.permutation_importance.get_score_importances` with the same random
+    state, except where they stay within strata of the correlated features (`engine/strata.py`).
     """
     from scipy.stats import t
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from tasks.contracts import TableRef
 from tasks.explain.base import Problem, Saliency
-from tasks.explain.overlays import (
+from tasks.explain.engine.overlays import (
     CAPTION,
     CAPTION_BOX,
     CAPTION_SIGNED,

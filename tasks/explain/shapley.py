@@ -15,10 +15,17 @@ from pydantic import Field
 
 from tasks.errors import ConfigError, OutputError
 from tasks.explain.base import OF_BATCH, Attribution, LocalExplainer, Prepared, Problem, Settings, Task, Technique
-from tasks.explain.coalitions import Coalitions, KernelRegression, Stage, draw_coalitions, fewest_coalitions, staged
-from tasks.explain.expected_gradients import prepare_gradient, unfit_gradient
-from tasks.explain.masking import MaskedMeans, masked_means
-from tasks.explain.smooth_regression import MOST_PAIRS, SmoothRegression, choose_smoothness
+from tasks.explain.engine.coalitions import (
+    Coalitions,
+    KernelRegression,
+    Stage,
+    draw_coalitions,
+    fewest_coalitions,
+    staged,
+)
+from tasks.explain.engine.expected_gradients import prepare_gradient, unfit_gradient
+from tasks.explain.engine.masking import MaskedMeans, masked_means
+from tasks.explain.engine.smooth_regression import MOST_PAIRS, SmoothRegression, choose_smoothness
 from tasks.watch import Watch
 
 Estimator = Literal[
@@ -111,7 +118,7 @@ def prepare(problem: Problem, settings: ShapleySettings, watch: Watch) -> Prepar
     if estimator == "gradient":
         return prepare_gradient(problem, settings.samples, watch)
     if estimator.startswith("shap."):
-        from tasks.explain.shapley_library import prepare_library
+        from tasks.explain.engine.shapley_library import prepare_library
 
         return prepare_library(problem, estimator, budget, settings.samples, watch)
     coalitions = _coalitions(problem, estimator, budget)

@@ -10,8 +10,15 @@ import numpy as np
 from pydantic import Field
 
 from tasks.explain.base import Prepared, Problem, Saliency, Settings, Technique
-from tasks.explain.gradients import GradientSums, finite, gradient_sums, map_quality, relative_error, static_batch
-from tasks.explain.shap_guard import shap_at_work
+from tasks.explain.engine.gradients import (
+    GradientSums,
+    finite,
+    gradient_sums,
+    map_quality,
+    relative_error,
+    static_batch,
+)
+from tasks.explain.engine.shap_guard import shap_at_work
 from tasks.watch import Watch
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.explain.base import Attribution, Prepared, Problem, Settings, Technique
-from tasks.explain.encoded_gradients import (
+from tasks.explain.engine.encoded_gradients import (
     columns_of_players,
     encoded,
     encoded_gradients,

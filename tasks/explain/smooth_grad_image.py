@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.explain.base import Prepared, Problem, Saliency, Settings, Technique
-from tasks.explain.gradients import finite, gradient_sums, map_quality, relative_error, without_gradients
+from tasks.explain.engine.gradients import finite, gradient_sums, map_quality, relative_error, without_gradients
 from tasks.watch import Watch
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from tasks.report.sections.shared import TOP, dash, joined, top
 from tasks.report.sections.single import single_rows
 
 _P_NOTE = (
-    " p: how likely rows were to fare so much worse if shuffling the feature did them neither good nor harm; adjusted for"
+    " p: how likely rows were to fare so much worse if shuffling the feature did neither good nor harm; adjusted for"
     " the number of features."
 )
 _OUTPUTS = 3  # outputs drawn; the others are in the table

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from tasks.explain.activation_maps import LayerSettings
 from tasks.explain.base import Problem, Saliency
+from tasks.explain.engine.activation_maps import LayerSettings
 from tasks.explain.layer_cam import TECHNIQUE
 from tasks.watch import Watch
 from tests.tasks.explain.convolutional import MODELS, keras_vis, sequential

@@ -160,7 +160,8 @@ def test_two_runs_are_equal_and_the_seed_matters(problem: Problem) -> None:
 
 
 def test_batches_and_threads_change_nothing(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tasks.explain import lime_regression, lime_tabular
+    from tasks.explain import lime_tabular
+    from tasks.explain.engine import lime_regression
 
     for chosen in ({"discretize": "decile"}, {"discretize": "none", "sample_around_instance": True}):
         explain = prepare(problem, LimeTabularSettings(samples=300, **chosen), Watch()).explain

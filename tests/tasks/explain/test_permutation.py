@@ -12,8 +12,8 @@ import pytest
 
 from tasks.errors import Incomplete, OutputError, Stopped
 from tasks.explain.base import Importance, Problem
+from tasks.explain.engine.scores import SCORES, decided
 from tasks.explain.permutation import PermutationSettings, Scored, _shuffles, misfit, prepare, score_falls
-from tasks.explain.scores import SCORES, decided
 from tasks.watch import Watch
 
 

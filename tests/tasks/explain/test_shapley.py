@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from tasks.errors import ConfigError, Incomplete, OutputError, Stopped
-from tasks.explain import masking
 from tasks.explain.base import Attribution, Problem
-from tasks.explain.masking import MaskedMeans
+from tasks.explain.engine import masking
+from tasks.explain.engine.masking import MaskedMeans
 from tasks.explain.shapley import ShapleySettings, budget_of, estimator_of, prepare, unfit
 from tasks.steady import steady_algebra
 from tasks.watch import Watch

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tasks.explain import expected_gradients, masking
 from tasks.explain.base import Attribution, Problem
+from tasks.explain.engine import expected_gradients, masking
 from tasks.explain.shapley import ShapleySettings, estimator_of, misfit, prepare
 from tasks.steady import steady_algebra
 from tasks.watch import Watch

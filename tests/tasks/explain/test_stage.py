@@ -292,7 +292,7 @@ def test_a_broken_answer_names_the_rows(
     """NaN from between row and background is told with the rows' own ids, wherever in a batch they stand."""
     from dataclasses import replace
 
-    from tasks.explain import masking
+    from tasks.explain.engine import masking
 
     config = config_of(audit_files)
     original = masking.MaskedMeans.unjudged

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.explain.strata import associations
+from tasks.explain.engine.strata import associations
 from tasks.load import Feature
 
 NUMBER, COLOUR = Feature("n", "number"), Feature("c", "category", ("a", "b", "c"))

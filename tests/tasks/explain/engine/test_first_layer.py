@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tasks.explain.base import Problem
-from tasks.explain.first_layer import FirstLayer, NotFactored, answering, columns_of_players, first_layer
+from tasks.explain.engine.first_layer import FirstLayer, NotFactored, answering, columns_of_players, first_layer
 from tasks.load.arrangement import Blocks, Lines, Table
 
 

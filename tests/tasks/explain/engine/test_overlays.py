@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.explain.overlays import GAP, overlay, panel_size, resize_matrix, upsampled
+from tasks.explain.engine.overlays import GAP, overlay, panel_size, resize_matrix, upsampled
 
 
 def panels(content: bytes) -> tuple[np.ndarray, np.ndarray]:

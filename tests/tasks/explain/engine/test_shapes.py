@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from configs.schema import AuditConfig
 from tasks.contracts import Done, NotApplicable, schema_of
 from tasks.explain import explain, join_importance, problem_of
-from tasks.explain.shapes import answers, effect_rows, mean_and_error, sampled, spread, text_of
+from tasks.explain.engine.shapes import answers, effect_rows, mean_and_error, sampled, spread, text_of
 from tasks.load import open_subject
 from tasks.load.encoding import Feature
 from tasks.persist import Workspace

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.explain import gradients
 from tasks.explain.base import Problem
-from tasks.explain.gradients import baseline_image, even_batch, fitting_batch, padded, path_rule, relative_error
+from tasks.explain.engine import gradients
+from tasks.explain.engine.gradients import baseline_image, even_batch, fitting_batch, padded, path_rule, relative_error
 
 keras = pytest.importorskip("keras")
 layers = keras.layers

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.explain import coalitions as coalitions_module
-from tasks.explain.coalitions import (
+from tasks.explain.engine import coalitions as coalitions_module
+from tasks.explain.engine.coalitions import (
     LISTED,
     Coalitions,
     KernelRegression,
@@ -21,7 +21,7 @@ from tasks.explain.coalitions import (
     pairs_of_size,
     staged,
 )
-from tasks.explain.smooth_regression import SmoothRegression, choose_smoothness
+from tasks.explain.engine.smooth_regression import SmoothRegression, choose_smoothness
 
 
 def random_game(d: int, seed: int = 0) -> np.ndarray:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from tasks.errors import OutputError
-from tasks.explain import activation_maps, grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
-from tasks.explain.activation_maps import convolutions, find_layer, layers_by_name, tapped
+from tasks.explain import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
 from tasks.explain.base import Problem, Saliency, Technique
+from tasks.explain.engine import activation_maps
+from tasks.explain.engine.activation_maps import convolutions, find_layer, layers_by_name, tapped
 from tasks.watch import Watch
 
 keras = pytest.importorskip("keras")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from tasks.errors import AuditError, Incomplete
-from tasks.explain.gradients import TRACING
+from tasks.explain.engine.gradients import TRACING
 
 
 @contextmanager

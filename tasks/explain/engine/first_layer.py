@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tasks.explain.base import Problem
-from tasks.explain.gradients import TRACING
+from tasks.explain.engine.gradients import TRACING
 
 if TYPE_CHECKING:
     import keras

@@ -22,8 +22,8 @@ import numpy as np
 
 from tasks.errors import Incomplete, OutputError
 from tasks.explain.base import OF_BATCH, Problem
-from tasks.explain.first_layer import NotFactored, first_layer
-from tasks.explain.gradients import TRACING
+from tasks.explain.engine.first_layer import NotFactored, first_layer
+from tasks.explain.engine.gradients import TRACING
 from tasks.watch import Watch
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ import numpy as np
 
 from tasks.errors import Incomplete
 from tasks.explain.base import Attribution, Prepared, Problem
-from tasks.explain.first_layer import columns_of_players
-from tasks.explain.shap_guard import shap_at_work
+from tasks.explain.engine.first_layer import columns_of_players
+from tasks.explain.engine.shap_guard import shap_at_work
 from tasks.watch import Watch
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from tasks.errors import ConfigError, nearest
 from tasks.explain.base import Prepared, Problem, Saliency, Settings
-from tasks.explain.gradients import (
+from tasks.explain.engine.gradients import (
     TRACING,
     WIDTH,
     even_batch,

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tasks.explain.coalitions import Coalitions, KernelRegression, draw_coalitions, fewest_coalitions
-from tasks.explain.smooth_regression import Smoothness, SmoothRegression, choose_smoothness
+from tasks.explain.engine.coalitions import Coalitions, KernelRegression, draw_coalitions, fewest_coalitions
+from tasks.explain.engine.smooth_regression import Smoothness, SmoothRegression, choose_smoothness
 from tasks.steady import steady_algebra
 
 #: games with 2^D coalitions, from a generator

@@ -39,9 +39,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tasks.explain.base import Attribution, Prepared, Problem
-from tasks.explain.first_layer import FirstLayer, NotFactored, columns_of_players, first_layer
-from tasks.explain.gradients import TRACING, WIDTH, input_gradients, padded, static_batch
-from tasks.explain.masking import evaluations_of_a_turn, may_compile
+from tasks.explain.engine.first_layer import FirstLayer, NotFactored, columns_of_players, first_layer
+from tasks.explain.engine.gradients import TRACING, WIDTH, input_gradients, padded, static_batch
+from tasks.explain.engine.masking import evaluations_of_a_turn, may_compile
 from tasks.watch import Watch
 
 if TYPE_CHECKING:

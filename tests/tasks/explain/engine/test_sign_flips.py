@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.explain.sign_flips import EXACT, delong, holm, sign_flips
+from tasks.explain.engine.sign_flips import EXACT, delong, holm, sign_flips
 
 
 @pytest.mark.parametrize(

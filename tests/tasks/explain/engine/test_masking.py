@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tasks.explain import masking
 from tasks.explain.base import Problem
-from tasks.explain.first_layer import first_dense
-from tasks.explain.masking import masked_means
+from tasks.explain.engine import masking
+from tasks.explain.engine.first_layer import first_dense
+from tasks.explain.engine.masking import masked_means
 from tasks.watch import Watch
 
 GENERATOR = np.random.default_rng(11)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.explain.lime_regression import Sample, fit, standard_errors, weighted_moments
+from tasks.explain.engine.lime_regression import Sample, fit, standard_errors, weighted_moments
 
 N, D = 400, 9
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.errors import Incomplete
-from tasks.explain import expected_gradients
 from tasks.explain.base import Attribution, Prepared, Problem
-from tasks.explain.expected_gradients import default_samples, draw_path, prepare_gradient, samples_taken
+from tasks.explain.engine import expected_gradients
+from tasks.explain.engine.expected_gradients import default_samples, draw_path, prepare_gradient, samples_taken
 from tasks.explain.shapley import ShapleySettings, prepare, unfit
 from tasks.load.arrangement import Blocks, Lines, Table
 from tasks.watch import Watch

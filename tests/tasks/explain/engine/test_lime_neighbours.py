@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tasks.explain.base import Player
-from tasks.explain.lime_neighbours import Neighbourhood, _places, draw_neighbourhood
+from tasks.explain.engine.lime_neighbours import Neighbourhood, _places, draw_neighbourhood
 
 #: one-hot columns of three kinds, and a number that goes with the first of them
 KINDS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1]])

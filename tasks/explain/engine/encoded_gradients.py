@@ -16,7 +16,7 @@ import numpy as np
 
 from tasks.errors import OutputError
 from tasks.explain.base import Problem
-from tasks.explain.gradients import TRACING, WIDTH, input_gradients, padded, static_batch
+from tasks.explain.engine.gradients import TRACING, WIDTH, input_gradients, padded, static_batch
 from tasks.watch import Watch
 
 if TYPE_CHECKING:

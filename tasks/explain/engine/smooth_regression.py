@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.explain.coalitions import Coalitions
+from tasks.explain.engine.coalitions import Coalitions
 
 #: pairs up to which the equations are solved: their work grows with the cube
 MOST_PAIRS = 4096

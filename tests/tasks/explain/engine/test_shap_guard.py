@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.errors import Incomplete, Stopped
-from tasks.explain.shap_guard import shap_at_work
+from tasks.explain.engine.shap_guard import shap_at_work
 
 pytest.importorskip("tensorflow")
 
