@@ -105,10 +105,12 @@ TABLES: dict[str, pa.Schema] = {
         ("technique", _TEXT), ("output", _TEXT), ("feature", _TEXT), ("importance", _REAL), ("std_error", _REAL),
         ("ci_low", _REAL), ("ci_high", _REAL), ("rank", _WHOLE), ("n_rows", _WHOLE),
     ),
-    # One feature: a point of its curve, averaged over rows, or of a single row (row_id); with_feature: two together.
+    # A point of a feature's curve, averaged over rows or of a single row (row_id), or of two features' joint one; or,
+    # without a point, how strongly two interact (measure).
     "effects": _table(
-        ("row_id", ROW_ID), ("output", _TEXT), ("feature", _TEXT), ("with_feature", _TEXT), ("point", _WHOLE),
-        ("position", _REAL), ("value", _TEXT), ("effect", _REAL), ("std_error", _REAL), ("ci_low", _REAL),
+        ("row_id", ROW_ID), ("output", _TEXT), ("feature", _TEXT), ("with_feature", _TEXT), ("measure", _TEXT),
+        ("point", _WHOLE), ("position", _REAL), ("value", _TEXT), ("with_position", _REAL), ("with_value", _TEXT),
+        ("effect", _REAL), ("std_error", _REAL), ("ci_low", _REAL),
         ("ci_high", _REAL), ("n_rows", _WHOLE),
     ),
     "saliency": _table(

@@ -318,8 +318,8 @@ TABLES = {
     "reason_codes": "row_id, rank, code, text, features, contribution",
     "drift": "kind, attribute, feature, measure, value, threshold, status",
     # Not in DESIGN's list: global shape came later.
-    "effects": "row_id, output, feature, with_feature, point, position, value, effect, std_error, ci_low, ci_high,"
-    " n_rows",
+    "effects": "row_id, output, feature, with_feature, measure, point, position, value, with_position, with_value,"
+    " effect, std_error, ci_low, ci_high, n_rows",
 }
 
 

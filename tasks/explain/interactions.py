@@ -36,7 +36,7 @@ SCREEN_ROWS = 256
 SURFACES = 3
 #: what lies below, as a share of the largest output, is rounding of float32
 ROUNDING = 1e-6
-#: `value` of the rows that have no point
+#: `measure` of the rows that have no point
 STRENGTH, H_SQUARED = "strength", "h_squared"
 
 
@@ -115,7 +115,9 @@ def prepare(problem: Problem, settings: InteractionsSettings, watch: Watch) -> E
     joint = answers(problem, _at_points(rows, players, grids), outputs, watch)
     values = {pair: np.stack([next(joint) for _ in grids[pair]]) for pair in surfaces}
     for k, pair in drawn:
-        parts += _surface(problem.outputs[outputs[k]], axes[pair[0]], axes[pair[1]], grids[pair], values[pair][..., k])
+        parts.append(
+            _surface(problem.outputs[outputs[k]], axes[pair[0]], axes[pair[1]], grids[pair], values[pair][..., k])
+        )
     names = [player.name for player in players]
     return Effects(
         joined(parts),
@@ -272,7 +274,7 @@ def _strengths(
                     output=output,
                     feature=players[a].name,
                     with_feature=players[b].name,
-                    value=[measure],
+                    measure=measure,
                     effect=effect,
                     error=error,
                     low=np.maximum(effect - HALF * error, 0.0),
@@ -298,27 +300,29 @@ def _at_points(
             yield _told(players, pair), replaced(rows, columns, positions)
 
 
-def _surface(output: str, first: Axis, second: Axis, grid: np.ndarray, values: np.ndarray) -> list[pa.Table]:
-    """The joint partial dependence, twice: with the position of either feature; rows of one `point` are one point."""
+def _surface(output: str, first: Axis, second: Axis, grid: np.ndarray, values: np.ndarray) -> pa.Table:
+    """The joint partial dependence on a grid (p, 2), from the outputs (p, n)."""
     mean, error = mean_and_error(values, axis=1)
-    tables = []
-    for own, other, side in ((first, second, 0), (second, first, 1)):
-        texts = dict(zip(own.positions.tolist(), own.texts, strict=True))
-        tables.append(
-            effect_rows(
-                len(grid),
-                output=output,
-                feature=own.feature.name,
-                with_feature=other.feature.name,
-                point=np.arange(len(grid)),
-                position=grid[:, side],
-                value=[texts[position] for position in grid[:, side].tolist()],
-                effect=mean,
-                error=error,
-                n_rows=values.shape[1],
-            )
+    (value, with_value) = (
+        [texts[position] for position in grid[:, side].tolist()]
+        for side, texts in enumerate(
+            dict(zip(axis.positions.tolist(), axis.texts, strict=True)) for axis in (first, second)
         )
-    return tables
+    )
+    return effect_rows(
+        len(grid),
+        output=output,
+        feature=first.feature.name,
+        with_feature=second.feature.name,
+        point=np.arange(len(grid)),
+        position=grid[:, 0],
+        value=value,
+        with_position=grid[:, 1],
+        with_value=with_value,
+        effect=mean,
+        error=error,
+        n_rows=values.shape[1],
+    )
 
 
 TECHNIQUE = Technique(

@@ -30,8 +30,8 @@ COLUMNS = {
     " prediction:real",
     "importance": "technique:text output:text feature:text importance:real std_error:real ci_low:real ci_high:real"
     " rank:whole n_rows:whole",
-    "effects": "row_id:id output:text feature:text with_feature:text point:whole position:real value:text effect:real"
-    " std_error:real ci_low:real ci_high:real n_rows:whole",
+    "effects": "row_id:id output:text feature:text with_feature:text measure:text point:whole position:real value:text"
+    " with_position:real with_value:text effect:real std_error:real ci_low:real ci_high:real n_rows:whole",
     "saliency": "row_id:id output:text layer:text height:whole width:whole heatmap:float32s image:text",
     "groups": "row_id:id attribute:text group:text weight:real",
     "group_metrics": "attribute:text group:text output:text feature:text technique:text metric:text value:real"

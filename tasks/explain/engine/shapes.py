@@ -220,6 +220,9 @@ def effect_rows(
     n_rows: np.ndarray | int = 1,
     row: np.ndarray | None = None,
     with_feature: str | None = None,
+    with_position: np.ndarray | None = None,
+    with_value: Sequence[str] | None = None,
+    measure: str = "effect",
 ) -> pa.Table:
     """`size` rows of `effects`; NaN and what is not given are null.
 
@@ -239,9 +242,12 @@ def effect_rows(
             "output": pa.repeat(pa.scalar(output, text), size),
             "feature": pa.repeat(pa.scalar(feature, text), size),
             "with_feature": pa.repeat(pa.scalar(with_feature, text), size),
+            "measure": pa.repeat(pa.scalar(measure, text), size),
             "point": column(point, pa.int64()),
             "position": column(position, real),
             "value": column(value, text),
+            "with_position": column(with_position, real),
+            "with_value": column(with_value, text),
             "effect": column(effect, real),
             "std_error": column(error, real),
             "ci_low": column(low, real),

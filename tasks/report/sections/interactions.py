@@ -54,7 +54,7 @@ def of_output(reading: Reading, value: float) -> str:
 
 
 def _of_output(reading: Reading, strengths: list[Row], surfaces: list[Row], about: str, id: str) -> list[Block]:
-    found = {(r["feature"], r["with_feature"], r["value"]): r for r in strengths}
+    found = {(r["feature"], r["with_feature"], r["measure"]): r for r in strengths}
     pairs, more = top(list(dict.fromkeys((a, b) for a, b, _ in found)), _PAIRS)
     marks = []
     for a, b in pairs:
@@ -110,13 +110,11 @@ Grid = dict[tuple[tuple[float, str], tuple[float, str]], float]
 
 
 def _grid(surfaces: Sequence[Row], a: str, b: str) -> Grid:
-    """A pair's joint partial dependence: the two rows of a point give the positions of either feature."""
-    first = {r["point"]: r for r in surfaces if (r["feature"], r["with_feature"]) == (a, b)}
-    second = {r["point"]: r for r in surfaces if (r["feature"], r["with_feature"]) == (b, a)}
+    """A pair's joint partial dependence."""
     return {
-        ((first[p]["position"], first[p]["value"]), (second[p]["position"], second[p]["value"])): first[p]["effect"]
-        for p in sorted(first)
-        if p in second and first[p]["effect"] is not None
+        ((r["position"], r["value"]), (r["with_position"], r["with_value"])): r["effect"]
+        for r in sorted(surfaces, key=lambda r: r["point"])
+        if (r["feature"], r["with_feature"]) == (a, b) and r["effect"] is not None
     }
 
 

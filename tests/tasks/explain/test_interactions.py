@@ -28,7 +28,7 @@ def found(problem: Problem, **settings: Any) -> Effects:
 
 
 def measured(effects: Effects, measure: str = "strength", output: str | None = None) -> dict[tuple[str, str], dict]:
-    rows = [r for r in effects.table.to_pylist() if r["point"] is None and r["value"] == measure]
+    rows = [r for r in effects.table.to_pylist() if r["point"] is None and r["measure"] == measure]
     return {(r["feature"], r["with_feature"]): r for r in rows if output in (None, r["output"])}
 
 
@@ -137,15 +137,13 @@ def test_the_joint_curves_of_the_strongest(table_problem: Any) -> None:
     problem = problem_of(table_problem, lambda x: x[0] * x[1] + x[2], rows, categories={1: 3})
     effects = found(problem, points=5)
     table = effects.table.filter(pc.is_valid(effects.table["point"])).to_pylist()
-    own = {r["point"]: r for r in table if (r["feature"], r["with_feature"]) == ("x0", "x1")}
-    other = {r["point"]: r for r in table if (r["feature"], r["with_feature"]) == ("x1", "x0")}
-    assert set(own) == set(other) == set(range(15))
-    for point in own:
-        assert own[point]["effect"] == other[point]["effect"]
-        truth = own[point]["position"] * other[point]["position"] + rows[:, 2].mean()
-        assert own[point]["effect"] == pytest.approx(truth, abs=1e-5)
-        assert other[point]["value"] == f"c{int(other[point]['position'])}"
-        assert own[point]["n_rows"] == 50
+    points = [r for r in table if (r["feature"], r["with_feature"]) == ("x0", "x1")]
+    assert [r["point"] for r in points] == list(range(15))
+    for point in points:
+        truth = point["position"] * point["with_position"] + rows[:, 2].mean()
+        assert point["effect"] == pytest.approx(truth, abs=1e-5)
+        assert point["with_value"] == f"c{int(point['with_position'])}"
+        assert (point["measure"], point["n_rows"]) == ("effect", 50)
 
 
 def test_a_group_of_columns_is_one_feature(table_problem: Any) -> None:

@@ -50,7 +50,7 @@ LOCAL = [
     *curve("sex", (1.0, 0.0), (0.05, -0.09), SEXES[::-1], n_rows=30),
 ]
 PAIRED = [
-    {"output": OUTPUT, "feature": a, "with_feature": b, "value": measure, "effect": v, "std_error": 0.004,
+    {"output": OUTPUT, "feature": a, "with_feature": b, "measure": measure, "effect": v, "std_error": 0.004,
      "ci_low": None if v is None else 0.9 * v, "ci_high": None if v is None else 1.1 * v, "n_rows": 200}
     for a, b, strength, ratio in (("age", "sex", 0.05, 0.2), ("age", "hours_per_week", 0.01, None))
     for measure, v in (("strength", strength), ("h_squared", ratio))
@@ -58,16 +58,14 @@ PAIRED = [
 
 
 def joint(a: tuple[str, Sequence[float], Sequence[str]], b: tuple[str, Sequence[float], Sequence[str]]) -> list[dict]:
-    """A pair's joint curve, twice."""
-    points = [(i, j) for i in range(len(a[1])) for j in range(len(b[1]))]
-    rows = []
-    for (own, positions, texts), (other, _, _), side in ((a, b, 0), (b, a, 1)):
-        rows += [
-            {"output": OUTPUT, "feature": own, "with_feature": other, "point": p, "position": positions[at[side]],
-             "value": texts[at[side]], "effect": 0.1 * at[0] + 0.2 * at[1] * at[0], "n_rows": 200}
-            for p, at in enumerate(points)
-        ]  # fmt: skip
-    return rows
+    """A pair's joint curve."""
+    at = [(i, j) for i in range(len(a[1])) for j in range(len(b[1]))]
+    return [
+        {"output": OUTPUT, "feature": a[0], "with_feature": b[0], "measure": "effect", "point": p,
+         "position": a[1][i], "value": a[2][i], "with_position": b[1][j], "with_value": b[2][j],
+         "effect": 0.1 * i + 0.2 * j * i, "n_rows": 200}
+        for p, (i, j) in enumerate(at)
+    ]  # fmt: skip
 
 
 PAIRED += joint(("age", AGES[:3], ("20", "30", "50")), ("sex", (0.0, 1.0), SEXES))
@@ -281,7 +279,14 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     rows = [r for i, name in enumerate(HOSTILE) for r in curve(name, HOURS, (0.1 * i, 0.2, 0.3))]
     rows += curve("kind", [float(i) for i in range(len(HOSTILE))], [0.1] * (len(HOSTILE) - 1) + [0.4], HOSTILE)
     pairs = [
-        {"output": OUTPUT, "feature": HOSTILE[0], "with_feature": name, "value": "strength", "effect": 0.1, "n_rows": 5}
+        {
+            "output": OUTPUT,
+            "feature": HOSTILE[0],
+            "with_feature": name,
+            "measure": "strength",
+            "effect": 0.1,
+            "n_rows": 5,
+        }
         for name in HOSTILE[1:]
     ]
     found = shaped_run(tmp_path, {"partial_dependence": rows, "ale": rows, "interactions": pairs})
