@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 #: seconds of work that a killed audit may lose, beside the batch that it was at
 KEEP_EVERY = 10.0
+_OVERFLOW = "the model or its gradient overflows there; leave the technique out"
 #: what the numbers depend on beside our own code; changed, nothing that was kept is used
 _LIBRARIES = (
     "keras-audit", "numpy", "tensorflow", "tensorflow-cpu", "keras", "shap", "lime", "numba", "scipy", "scikit-learn",
@@ -130,7 +131,7 @@ class Local:
             finite = np.isfinite(found.values).all(axis=(1, 2)) & np.isfinite(found.base).all(axis=1)
             if not finite.all():
                 what = f"{self.technique.title} came to NaN or infinity for rows"
-                raise self._of_rows(what, (rows.start + np.flatnonzero(~finite)[:5]).tolist(), None)
+                raise self._of_rows(what, (rows.start + np.flatnonzero(~finite)[:5]).tolist(), _OVERFLOW)
         return found
 
     def _of_rows(self, what: str, places: list[int], hint: str | None) -> OutputError:
@@ -265,7 +266,9 @@ def joined(pieces: list[Explanation]) -> Any:
     }
     values = np.concatenate([_values(piece) for piece in pieces])
     if isinstance(first, Saliency):
-        return Saliency(values, layer=first.layer, signed=first.signed, **common)
+        cut = [piece.segments for piece in pieces if isinstance(piece, Saliency) and piece.segments is not None]
+        segments = np.concatenate(cut) if len(cut) == len(pieces) else None
+        return Saliency(values, layer=first.layer, signed=first.signed, segments=segments, **common)
     attributions = [piece for piece in pieces if isinstance(piece, Attribution)]
     errors = [piece.std_error for piece in attributions if piece.std_error is not None]
     return Attribution(

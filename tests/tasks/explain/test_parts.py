@@ -339,3 +339,11 @@ def test_joining_fills_what_a_batch_says_nothing_of() -> None:
     maps = np.zeros((2, 1, 2, 2), np.float32)
     images = joined([Saliency(maps, notes={"odd": np.array([True, True])}), Saliency(maps)])
     assert images.notes["odd"].tolist() == [True, True, False, False]
+
+
+def test_joining_keeps_the_superpixels() -> None:
+    maps, cut = np.zeros((2, 1, 4, 4), np.float32), np.arange(32).reshape(2, 4, 4)
+    together = joined([Saliency(maps, segments=cut), Saliency(maps[:1], segments=cut[:1] + 100)])
+    assert isinstance(together, Saliency)
+    np.testing.assert_array_equal(together.segments, np.concatenate([cut, cut[:1] + 100]))
+    assert joined([Saliency(maps, segments=cut), Saliency(maps)]).segments is None
