@@ -5,15 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.explain.base import Prepared, Problem, Technique
-from tasks.explain.engine.activation_maps import ROWS, LayerSettings, class_activation_maps, find_layer, unfit
+from tasks.explain.engine.activation_maps import ROWS, LayerSettings, class_activation_maps, find_layer, unfit, weighted
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-
-class GradCamSettings(LayerSettings):
-    pass
 
 
 def grad_cam(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
@@ -33,17 +29,7 @@ def grad_cam(activations: tf.Tensor, gradients: tf.Tensor) -> tf.Tensor:
     return tf.nn.relu(weighted(activations, tf.reduce_mean(gradients, axis=(1, 2))))
 
 
-def weighted(activations: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-    """(n, h, w) sums over channels of activations (n, h, w, c) times weights (n, c)."""
-    import tensorflow as tf
-
-    n, height, width, channels = activations.shape
-    flat = tf.reshape(activations, [n, height * width, channels])
-    # As a product of matrices nothing is held twice; the row from the left is read faster than a column from the right.
-    return tf.reshape(tf.matmul(weights[:, tf.newaxis], flat, transpose_b=True), [n, height, width])
-
-
-def prepare(problem: Problem, settings: GradCamSettings, watch: Watch) -> Prepared:
+def prepare(problem: Problem, settings: LayerSettings, watch: Watch) -> Prepared:
     return class_activation_maps(problem, find_layer(problem, settings.layer), grad_cam, watch)
 
 
@@ -52,7 +38,7 @@ TECHNIQUE = Technique(
     title="Grad-CAM",
     modality="image",
     scope="local",
-    settings=GradCamSettings,
+    settings=LayerSettings,
     prepare=prepare,
     unfit=unfit,
     batch=ROWS,

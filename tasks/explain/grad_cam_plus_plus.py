@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tasks.explain.base import Prepared, Problem, Technique
-from tasks.explain.engine.activation_maps import ROWS, LayerSettings, class_activation_maps, find_layer, unfit
-from tasks.explain.grad_cam import weighted
+from tasks.explain.engine.activation_maps import ROWS, LayerSettings, class_activation_maps, find_layer, unfit, weighted
 from tasks.watch import Watch
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from tasks.explain.base import Attribution, Prepared, Problem, Settings, Technique
 from tasks.explain.engine.encoded_gradients import (
-    columns_of_players,
     encoded_gradients,
     mean_of_background,
     outputs_at,
+    players_of_columns,
     without_gradients,
 )
 from tasks.explain.engine.gradients import path_rule
@@ -53,13 +53,15 @@ def prepare(problem: Problem, settings: IntegratedGradientsSettings, watch: Watc
         base = np.zeros_like(base)
     start = tf.constant(base, tf.float32)
     places, weights = (tf.constant(part[:, np.newaxis], tf.float32) for part in path_rule(settings.steps))
-    owned = tf.constant(columns_of_players(problem))
+    weights = tf.transpose(weights)
+    owned = tf.constant(players_of_columns(problem))
 
     def points(rows: tf.Tensor) -> tf.Tensor:
         return start + places * (rows - start)
 
     def reduce(rows: tf.Tensor, gradients: tf.Tensor) -> tuple[tf.Tensor]:
-        values = (rows - start) * tf.reduce_sum(gradients * weights, axis=1)
+        # A product for each row: the order in which TensorFlow sums over a middle axis depends on the row's place.
+        values = (rows - start) * tf.matmul(weights, gradients)[:, 0]
         return (tf.matmul(tf.cast(values, tf.float64), owned),)
 
     gradients = encoded_gradients(problem, settings.steps, points, reduce, watch)
@@ -68,7 +70,7 @@ def prepare(problem: Problem, settings: IntegratedGradientsSettings, watch: Watc
     def explain(rows: np.ndarray, explained: np.ndarray) -> Attribution:
         (values,) = gradients(rows, explained)
         own = np.take_along_axis(problem.predictor(rows, problem.kind, watch), explained, axis=1)
-        gap = values.sum(axis=2) - (own - nothing[explained])
+        gap = np.abs(values.sum(axis=2) - (own - nothing[explained]))
         spent = len(rows) * (1 + settings.steps * (1 + explained.shape[1]))
         return Attribution(values, nothing[explained], quality={"completeness_error": gap}, evaluations=spent)
 

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from tasks.errors import OutputError
-from tasks.explain.base import Prepared, Problem, Saliency, Settings, Technique
+from tasks.explain.base import OF_BATCH, Prepared, Problem, Saliency, Settings, Technique
 from tasks.explain.engine.gradients import even_batch, fitting_batch, map_quality, padded, static_batch
 from tasks.explain.engine.lime_regression import fit, threads
 from tasks.watch import Watch
@@ -261,13 +261,17 @@ def perturbed_outputs(problem: Problem, samples: int, watch: Watch) -> Callable[
         if waiting:
             parts.append(call(waiting))
         result = np.concatenate(parts).astype(np.float64)
-        if not np.isfinite(result).all():
+        result = result.reshape(-1, samples, result.shape[1])
+        bad = np.flatnonzero(~np.isfinite(result).all(axis=(1, 2)))
+        if len(bad):
             raise OutputError(
-                "the model returned NaN or infinity for an image with hidden superpixels",
-                where="lime",
-                hint="the model cannot be explained where it has no output",
+                "the model returned NaN or infinity where LIME had hidden superpixels of images",
+                where="model.path",
+                values=bad[:5].tolist(),
+                hint="look at the model's answer to such images, or leave lime out",
+                code=OF_BATCH,
             )
-        return result.reshape(-1, samples, result.shape[1])
+        return result
 
     return evaluate
 

@@ -7,6 +7,7 @@ attribution is in units of the explained output; a row's add up to f(x) − mean
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from tasks.explain.engine.coalitions import (
     fewest_coalitions,
     staged,
 )
+from tasks.explain.engine.encoded_gradients import lookup
 from tasks.explain.engine.expected_gradients import prepare_gradient, unfit_gradient
 from tasks.explain.engine.masking import MaskedMeans, masked_means
 from tasks.explain.engine.smooth_regression import MOST_PAIRS, SmoothRegression, choose_smoothness
@@ -91,10 +93,22 @@ def estimator_of(players: int, settings: ShapleySettings) -> Estimator:
     return "exact" if 2**players <= budget_of(players, settings) else "kernel"
 
 
+#: setting → estimators that it is for, whatever the task
+MEANT_FOR: Mapping[str, tuple[Estimator, ...]] = {
+    "coalitions": ("auto", "kernel", "shap.kernel", "shap.permutation"),
+    "tolerance": ("auto", "kernel"),
+    "regression": ("auto", "kernel"),
+    "samples": ("gradient", "shap.gradient"),
+}
+
+
 def misfit(task: Task, settings: ShapleySettings) -> str | None:
-    """Only kernel has a budget that it need not spend."""
-    if settings.tolerance is not None and settings.estimator not in ("auto", "kernel"):
-        return f"tolerance is for the estimator kernel, not {settings.estimator}"
+    """A setting that the estimator has no use for, so that nobody believes it had an effect."""
+    for name, meant in MEANT_FOR.items():
+        given = getattr(settings, name) != ShapleySettings.model_fields[name].default
+        if given and settings.estimator not in meant:
+            named = " or ".join(estimator for estimator in meant if estimator != "auto")
+            return f"{name} is for the estimator {named}, not {settings.estimator}"
     return None
 
 
@@ -106,6 +120,8 @@ def unfit(problem: Problem, settings: ShapleySettings) -> str | None:
     if settings.estimator in ("shap.gradient", "shap.deep"):
         if not problem.predictor.differentiable:
             return f"{settings.estimator} needs gradients, and the model gives none in its inputs"
+        if (layer := lookup(problem)) is not None:
+            return f"{settings.estimator} needs gradients, and the layer {layer} looks codes up, which has none"
         if problem.predictor.owners is None:
             return f"{settings.estimator} explains encoded columns, and they cannot be told apart by feature"
     return None
@@ -186,9 +202,10 @@ def prepare_kernel(
         rows = np.unique(np.linspace(0, len(problem.rows) - 1, CHOOSING_ROWS).astype(np.int64))
         asked = _Asked(problem, base, problem.rows[rows], problem.explained[rows])
         for each in of_stage[: last + 1]:
-            asked.look(each, np.arange(len(rows)))
+            asked.look(each.unjudged, np.arange(len(rows)))
         pairs = asked.pairs[..., stages[last].order]
-        smoothness = choose_smoothness(stages[last].coalitions, pairs.reshape(-1, pairs.shape[-1]), asked.total.ravel())
+        games = np.isfinite(pairs).all(axis=-1)  # the run meets the other rows again, and tells which they are
+        smoothness = choose_smoothness(stages[last].coalitions, pairs[games], asked.total[games])
         spent += len(rows) * (1 + 2 * b * pairs.shape[-1])
         facts |= {"regression": "smooth", "decay": smoothness.decay, "noise": smoothness.noise}
         facts["std_error_method"] = "Gaussian process over coalitions, scaled by leaving one pair out"
@@ -251,8 +268,8 @@ class _Asked:
         #: (n, m, p); NaN in rows that were not looked at
         self.pairs = np.empty((*explained.shape, 0))
 
-    def look(self, means: MaskedMeans, rows: np.ndarray) -> None:
-        """Evaluates the coalitions of a stage for some of the rows."""
+    def look(self, means: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> None:
+        """Evaluates the coalitions of a stage, by its `MaskedMeans` or their `unjudged`, for some of the rows."""
         try:
             value = means(self._rows[rows])
         except OutputError as error:

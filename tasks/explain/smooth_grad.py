@@ -9,11 +9,11 @@ from pydantic import Field
 
 from tasks.explain.base import Attribution, Prepared, Problem, Settings, Technique
 from tasks.explain.engine.encoded_gradients import (
-    columns_of_players,
     encoded,
     encoded_gradients,
     mean_of_background,
     outputs_at,
+    players_of_columns,
     without_gradients,
 )
 from tasks.watch import Watch
@@ -58,7 +58,7 @@ def prepare(problem: Problem, settings: SmoothGradSettings, watch: Watch) -> Pre
     drawn = problem.generator("smooth_grad").standard_normal((half, len(base))) * settings.noise * spread
     noise = tf.constant(np.concatenate([drawn, -drawn]), tf.float32)
     start = tf.constant(base, tf.float32)
-    owned = tf.constant(columns_of_players(problem), tf.float32)
+    owned, ones = tf.constant(players_of_columns(problem), tf.float32), tf.ones((1, half))
 
     def points(rows: tf.Tensor) -> tf.Tensor:
         return rows + noise
@@ -66,9 +66,10 @@ def prepare(problem: Problem, settings: SmoothGradSettings, watch: Watch) -> Pre
     def reduce(rows: tf.Tensor, gradients: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pairs = (gradients[:, :half] + gradients[:, half:]) / 2
         values = tf.matmul((rows - start)[:, tf.newaxis] * pairs, owned)
-        mean = tf.reduce_mean(values, axis=1, keepdims=True)
-        variance = tf.reduce_sum((values - mean) ** 2, axis=1) / (half * (half - 1))
-        return mean[:, 0], variance
+        # A product for each row: the order in which TensorFlow sums over a middle axis depends on the row's place.
+        mean = tf.matmul(ones, values) / half
+        variance = tf.matmul(ones, (values - mean) ** 2) / (half * (half - 1))
+        return mean[:, 0], variance[:, 0]
 
     gradients = encoded_gradients(problem, settings.samples, points, reduce, watch)
     nothing = outputs_at(problem, base[np.newaxis])[0]
@@ -76,7 +77,7 @@ def prepare(problem: Problem, settings: SmoothGradSettings, watch: Watch) -> Pre
     def explain(rows: np.ndarray, explained: np.ndarray) -> Attribution:
         values, variance = gradients(rows, explained)
         own = np.take_along_axis(problem.predictor(rows, problem.kind, watch), explained, axis=1)
-        gap = values.sum(axis=2) - (own - nothing[explained])
+        gap = np.abs(values.sum(axis=2) - (own - nothing[explained]))
         spent = len(rows) * (1 + settings.samples * (1 + explained.shape[1]))
         return Attribution(
             values, nothing[explained], np.sqrt(variance), {"completeness_error": gap}, evaluations=spent

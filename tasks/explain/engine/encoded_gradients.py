@@ -32,6 +32,16 @@ EncodedGradients = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
 
 #: rows a call of the compiled function at most
 ROWS = 256
+#: layers that take whole numbers, or make them
+LOOKUPS = (
+    "Embedding",
+    "Discretization",
+    "Hashing",
+    "HashedCrossing",
+    "IntegerLookup",
+    "StringLookup",
+    "CategoryEncoding",
+)
 
 
 def column_owners(problem: Problem) -> np.ndarray | None:
@@ -49,6 +59,16 @@ def column_owners(problem: Problem) -> np.ndarray | None:
     return np.zeros(sizes[0], np.int64) if d == len(sizes) == 1 else None
 
 
+def lookup(problem: Problem) -> str | None:
+    """The layer by which the model looks up codes, if it has one: their columns are steps, which have no slope.
+
+    TensorFlow says nothing of it where they come in a matrix of floats: the slope would be 0 whatever the code does,
+    and a place between two codes, or beyond them, may be no code at all.
+    """
+    layers = problem.predictor.keras_model._flatten_layers()
+    return next((layer.name for layer in layers if type(layer).__name__ in LOOKUPS), None)
+
+
 def without_gradients(problem: Problem) -> str | None:
     """Why nothing can be differentiated in the encoded columns of a table, or None."""
     if problem.modality != "table":
@@ -58,12 +78,14 @@ def without_gradients(problem: Problem) -> str | None:
             "it needs gradients, and the model gives none in its inputs (whole numbers or text, or a preprocessor that"
             " runs outside the graph); shap and lime do without"
         )
+    if (layer := lookup(problem)) is not None:
+        return f"it needs gradients, and the layer {layer} looks codes up, which has none; shap and lime do without"
     if column_owners(problem) is None:
         return "the preprocessor mixes features in one encoded column, so that its gradient belongs to none of them"
     return None
 
 
-def columns_of_players(problem: Problem) -> np.ndarray:
+def players_of_columns(problem: Problem) -> np.ndarray:
     """(w, g) float64, 1 where a player owns an encoded column."""
     owners = column_owners(problem)
     assert owners is not None

@@ -39,6 +39,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tasks.explain.base import Attribution, Prepared, Problem
+from tasks.explain.engine.encoded_gradients import lookup
 from tasks.explain.engine.first_layer import FirstLayer, NotFactored, columns_of_players, first_layer
 from tasks.explain.engine.gradients import TRACING, WIDTH, input_gradients, padded, static_batch
 from tasks.explain.engine.masking import evaluations_of_a_turn, may_compile
@@ -151,7 +152,7 @@ def prepare_gradient(problem: Problem, samples: int | None, watch: Watch) -> Pre
         values, variance = sums(rows, explained)
         own = np.take_along_axis(problem.predictor(rows, problem.kind, watch), explained, axis=1)
         nothing = base[explained]
-        gap = values.sum(axis=2) - (own - nothing)
+        gap = np.abs(values.sum(axis=2) - (own - nothing))
         # Forwards once for all outputs, backwards once for each.
         spent = len(rows) * (1 + count * (1 + explained.shape[1]))
         return Attribution(values, nothing, np.sqrt(variance), {"completeness_error": gap}, evaluations=spent)
@@ -326,6 +327,8 @@ def unfit_gradient(problem: Problem) -> str | None:
     predictor = problem.predictor
     if not predictor.differentiable:
         return "gradient needs gradients, and the model gives none in its inputs"
+    if (layer := lookup(problem)) is not None:
+        return f"gradient needs gradients, and the layer {layer} looks codes up, which has none"
     if predictor.owners is None:
         return "gradient explains encoded columns, and they cannot be told apart by feature"
     if static_batch(problem):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tasks.errors import Incomplete, OutputError
-from tasks.explain.base import Problem
+from tasks.explain.base import OF_BATCH, Problem
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
@@ -249,16 +249,21 @@ def padded(rows: np.ndarray, length: int) -> np.ndarray:
 def finite(maps: np.ndarray, what: str) -> np.ndarray:
     """The maps as they are.
 
+    Args:
+        what: whose maps they are, for the message.
+
     Raises:
-        OutputError: a map holds NaN or infinity: the model's output has no finite gradient there.
+        OutputError: a map holds NaN or infinity: the model's output has no finite gradient there; `values` are the
+            images' positions in the batch.
     """
     bad = np.flatnonzero(~np.isfinite(maps).all(axis=tuple(range(1, maps.ndim))))
     if len(bad):
         raise OutputError(
-            f"the explanation of {len(bad)} of {len(maps)} images is not a finite number",
-            where=what,
-            values=(f"image {row} of its batch" for row in bad),
-            hint="the model's output or its gradient overflows there",
+            f"the map of {what} is not a finite number for images",
+            where="model.path",
+            values=bad[:5].tolist(),
+            hint="the model's output or its gradient overflows there; leave the technique out",
+            code=OF_BATCH,
         )
     return maps
 

@@ -221,6 +221,20 @@ class Neighbourhood:
         return codes
 
 
+def _mean_and_scale(reference: np.ndarray, numeric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(b,) mean, NaN without a value, and (b,) standard deviation, 1 where it would be 0, of these columns.
+
+    One column after another: the reference may be larger than memory.
+    """
+    mean, scale = np.full(len(numeric), np.nan), np.ones(len(numeric))
+    for place, j in enumerate(numeric):
+        given = reference[:, j]
+        given = given[np.isfinite(given)]
+        if len(given):
+            mean[place], scale[place] = given.mean(), given.std() or 1.0
+    return mean, scale
+
+
 def draw_neighbourhood(
     reference: np.ndarray,
     categories: np.ndarray,
@@ -249,9 +263,7 @@ def draw_neighbourhood(
         alone = np.isin(player.columns, numeric).any()
         parts += [(j,) for j in player.columns if j not in numeric] if alone else [player.columns]
     codes = np.empty((count, reference.shape[1]))
-    given = np.ma.masked_invalid(reference[:, numeric])
-    mean, scale = given.mean(axis=0).filled(np.nan), given.std(axis=0).filled(1.0)
-    scale = np.where(scale == 0, 1.0, scale)
+    mean, scale = _mean_and_scale(reference, numeric)
     drawn = state.normal(0, 1, (count, len(numeric)))
     codes[:, numeric] = drawn * scale + mean
     compared = []

@@ -74,7 +74,7 @@ def prepare_library(problem: Problem, estimator: str, coalitions: int, samples: 
                 values[i], base[i] = row(one, wanted)
             watch.advance(0)
         own = np.take_along_axis(model(rows), explained, axis=1)
-        quality = {"completeness_error": values.sum(axis=-1) - (own - base)}
+        quality = {"completeness_error": np.abs(values.sum(axis=-1) - (own - base))}
         return Attribution(values, base, quality=quality, evaluations=model.rows - before)
 
     return Prepared(explain, facts, evaluations=spent)

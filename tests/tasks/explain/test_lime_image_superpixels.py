@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.errors import OutputError, Stopped
-from tasks.explain.base import Problem, Saliency
+from tasks.explain.base import OF_BATCH, Problem, Saliency
 from tasks.explain.lime_image_superpixels import (
     TECHNIQUE,
     LimeImageSettings,
@@ -265,8 +265,9 @@ def test_model_built_for_one_batch_size(image_problem: Maker, pictures: Pictures
 def test_infinite_output_is_an_error(image_problem: Maker, pictures: Pictures) -> None:
     inputs = keras.Input((16, 16, 1))
     broken = layers.Dense(2)(layers.Flatten()(inputs)) / 0.0
-    with pytest.raises(OutputError, match="hidden superpixels"):
+    with pytest.raises(OutputError, match="hidden superpixels") as caught:
         explained(image_problem(keras.Model(inputs, layers.Softmax()(broken)), pictures(1, (16, 16, 1))), samples=4)
+    assert (caught.value.code, caught.value.values) == (OF_BATCH, (0,))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tasks.errors import ConfigError, Incomplete, OutputError, Stopped
-from tasks.explain.base import Attribution, Problem
+from tasks.explain.base import OF_BATCH, Attribution, Problem
 from tasks.explain.engine import masking
 from tasks.explain.engine.masking import MaskedMeans
 from tasks.explain.shapley import ShapleySettings, budget_of, estimator_of, prepare, unfit
@@ -282,6 +282,25 @@ def test_nan_between_row_and_background_is_told(table_problem: Callable[..., Pro
     with pytest.raises(OutputError, match=r"model.path: the model returned NaN") as error:
         attributions(problem)
     assert error.value.values == (1,)
+
+
+def test_nan_is_told_of_rows_in_their_batch_not_of_those_that_were_looked_at_before(
+    table_problem: Callable[..., Problem],
+) -> None:
+    """Preparing looks at some rows: what fails there is left for the run to tell, which knows the rows' places."""
+    import keras
+
+    inputs = keras.Input((13,))
+    root = keras.ops.sqrt(inputs[:, :1] * inputs[:, 1:2])
+    model = keras.Model(inputs, keras.layers.Dense(1, activation="sigmoid")(root))
+    rows = np.abs(GENERATOR.normal(size=(60, 13)))
+    rows[40:, :2] *= -1  # fine by itself; no number when one of the two comes from the background
+    problem = table_problem(model, rows, np.abs(GENERATOR.normal(size=(3, 13))))
+    explain = prepare(problem, ShapleySettings(coalitions=256, regression="smooth"), Watch()).explain
+    assert np.isfinite(explain(rows[:40], problem.explained[:40]).values).all()
+    with pytest.raises(OutputError, match=r"model.path: the model returned NaN") as error:
+        explain(rows[38:43], problem.explained[38:43])
+    assert (error.value.code, error.value.values) == (OF_BATCH, (2, 3, 4))
 
 
 def test_a_stop_is_heard(table_problem: Callable[..., Problem], network: Callable[..., Any]) -> None:

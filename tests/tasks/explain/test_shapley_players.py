@@ -156,7 +156,7 @@ def test_efficiency(drawn: Callable[..., Problem], seed: int, b: int, bound: boo
         found = attributions(problem, **chosen)
         np.testing.assert_allclose(found.values.sum(axis=2), own - nothing, atol=1e-9)
     found = attributions(problem, estimator="gradient", samples=40)
-    gap = found.values.sum(axis=2) - (own - nothing)
+    gap = np.abs(found.values.sum(axis=2) - (own - nothing))
     np.testing.assert_allclose(found.quality["completeness_error"], gap, atol=1e-12)
 
 
@@ -340,3 +340,25 @@ def test_a_tolerance_is_for_kernel_alone() -> None:
     assert "tolerance is for the estimator kernel, not gradient" in str(
         misfit("binary", ShapleySettings(tolerance=0.1, estimator="gradient"))
     )
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"samples": 50}, "samples is for the estimator gradient or shap.gradient, not auto"),
+        ({"samples": 50, "estimator": "kernel"}, "samples is for the estimator gradient or shap.gradient, not kernel"),
+        ({"coalitions": 64, "estimator": "gradient"}, "coalitions is for the estimator kernel or shap.kernel or"),
+        ({"coalitions": 64, "estimator": "exact"}, "shap.permutation, not exact"),
+        ({"regression": "smooth", "estimator": "shap.kernel"}, "regression is for the estimator kernel, not"),
+    ],
+)
+def test_a_setting_of_another_estimator_is_refused(settings: dict[str, Any], said: str) -> None:
+    assert said in str(misfit("binary", ShapleySettings(**settings)))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"coalitions": 64}, {"coalitions": 64, "estimator": "shap.kernel"}, {"samples": 9, "estimator": "gradient"}],
+)
+def test_settings_that_belong_together_are_not(settings: dict[str, Any]) -> None:
+    assert misfit("regression", ShapleySettings(**settings)) is None

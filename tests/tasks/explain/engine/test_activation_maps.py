@@ -11,7 +11,7 @@ import pytest
 
 from tasks.errors import OutputError
 from tasks.explain import grad_cam, grad_cam_plus_plus, hires_cam, layer_cam
-from tasks.explain.base import Problem, Saliency, Technique
+from tasks.explain.base import OF_BATCH, Problem, Saliency, Technique
 from tasks.explain.engine import activation_maps
 from tasks.explain.engine.activation_maps import convolutions, find_layer, layers_by_name, tapped
 from tasks.watch import Watch
@@ -183,5 +183,6 @@ def test_a_map_that_is_no_number_is_refused(technique: Technique, image_problem:
     model = small(activation="relu")
     model.get_layer("conv").kernel.assign(np.full((3, 3, 1, 3), 3e38))
     model.get_layer("out").kernel.assign(np.full((108, 2), [1e30, -1e30]))
-    with pytest.raises(OutputError, match="not a finite number"):
+    with pytest.raises(OutputError, match="the layer conv is not a finite number") as caught:
         explained(technique, image_problem(model, pictures(2, (8, 8, 1))))
+    assert (caught.value.code, caught.value.values) == (OF_BATCH, (0, 1))

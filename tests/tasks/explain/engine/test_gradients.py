@@ -101,14 +101,14 @@ for technique in TECHNIQUES:
 
 
 def test_number_of_threads_changes_nothing() -> None:
-    here = str(Path(__file__).parent)
+    here = str(Path(__file__).parents[1])  # where the makers are
     runs = [
         subprocess.Popen(
             [sys.executable, "-c", _ON_THREADS, threads, here],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            cwd=Path(__file__).parents[3],
+            cwd=Path(__file__).parents[4],
         )
         for threads in ("1", "3")
     ]
