@@ -46,10 +46,15 @@ def run_audit(
     with prefect_api() as api, _interruptible(watch, api):
         _import_heavy(watch)
         api.wait()
+        from prefect.exceptions import TerminationSignal
+
         from flows.audit import audit
 
-        with watched(watch):
-            state = audit(config=config, settings=list(settings), reports=str(reports), return_state=True)
+        try:
+            with watched(watch):
+                state = audit(config=config, settings=list(settings), reports=str(reports), return_state=True)
+        except TerminationSignal as error:  # while a flow runs, SIGTERM is Prefect's
+            raise Stopped("stopped by SIGTERM") from error
         return _outcome(state, watch)
 
 

@@ -8,6 +8,8 @@ Which technique is failing is decided by two rules, and by nothing else:
   So the chance that any technique that knows nothing passes unmarked is 2.5 % at a confidence of 95 %, however many
   techniques, outputs and measures there are. A sound one is marked only where its rows are too few to show its worth;
   the difference of the two areas shows it with fewer rows than either alone, and is 0 on average for a random order.
+  Where every order does as well as every other (one player, or a model that answers the same to all), nothing can be
+  better than random and nothing is judged (`orders_matter`).
 - **unchanged by random weights**: the mean size of the rank correlation of its explanations before and after the
   model's weights are drawn anew is 0.9 or more.
 """
@@ -22,6 +24,7 @@ import numpy as np
 
 from tasks.agreement import measures, robustness
 from tasks.agreement.explanations import Explained
+from tasks.agreement.faithfulness import ROUNDING
 from tasks.agreement.scores import RANDOM, Scores
 from tasks.contracts import Done, ValueStatus
 
@@ -198,6 +201,16 @@ def no_better(scores: Scores, output: str | None, confidence: float) -> list[Fai
             )  # fmt: skip
             failing.append(found)
     return failing
+
+
+def orders_matter(scores: Scores, own: np.ndarray) -> bool:
+    """Whether the order in which players go makes a difference to the model's output in any of the judged rows.
+
+    Args:
+        own: (n,) the output as it is.
+    """
+    size = max(float(np.abs(values).max(initial=0.0)) for (_, measure), values in scores.items() if measure == PRIMARY)
+    return size > ROUNDING * float(np.abs(own).max(initial=0.0))
 
 
 def p_better(differences: np.ndarray) -> float:

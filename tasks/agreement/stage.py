@@ -26,7 +26,7 @@ from tasks.agreement.explanations import (
 from tasks.agreement.judged import Judged, judged_images, judged_tables
 from tasks.agreement.quality import Failing, Quality
 from tasks.agreement.rerun import NotMeasured, Rerun, run_again
-from tasks.agreement.scores import evaluations_of, faithfulness_scores, plain_scores
+from tasks.agreement.scores import Scores, evaluations_of, faithfulness_scores, plain_scores
 from tasks.contracts import TABLES, Done, NotApplicable
 from tasks.explain import problem_of
 from tasks.load import Subject, open_subject
@@ -95,8 +95,7 @@ def compare_techniques(
     ]
     if "not_judged" in judged.verdicts.values():
         limitations.append(
-            f"Whether the techniques do better than a random attribution is not judged on {judged.count} rows:"
-            f" {quality.FEWEST_ROWS} are needed."
+            f"Whether the techniques do better than a random attribution is not judged: {judged.unjudged}."
         )
     return Done(
         "agreement",
@@ -169,6 +168,7 @@ class _Quality:
     rerun: Rerun = field(default_factory=Rerun)
     count: int = 0
     evaluations: int = 0
+    unjudged: str | None = None  # why no technique is compared with chance
 
 
 def _judged(
@@ -200,15 +200,25 @@ def _judged(
     rows = quality.rows_of(scores | rerun.scores, judged.name)
     if judged.name is None:
         rows += quality.rows_by_output(scores, judged.output, subject.predictor.outputs)
+    unjudged = _unjudged(scores, judged)
     failing = [
-        *quality.no_better(scores, judged.name, config.bias.confidence),
+        *([] if unjudged else quality.no_better(scores, judged.name, config.bias.confidence)),
         *quality.unchanged(rerun.scores, judged.name, judged.players),
     ]
     fails = {one.technique for one in failing}
-    passes = "passes" if len(judged.rows) >= quality.FEWEST_ROWS else "not_judged"
+    passes = "not_judged" if unjudged else "passes"
     verdicts = {name: "fails" if name in fails else passes for name in judged.attributions}
     spent = evaluations_of(judged.players, count, kind, background) * len(judged.rows)
-    return _Quality(rows, failing, verdicts, rerun, len(judged.rows), spent)
+    return _Quality(rows, failing, verdicts, rerun, len(judged.rows), spent, unjudged)
+
+
+def _unjudged(scores: Scores, judged: Judged) -> str | None:
+    """Why no technique is compared with chance, or None where all are."""
+    if len(judged.rows) < quality.FEWEST_ROWS:
+        return f"there are {len(judged.rows)} rows, and {quality.FEWEST_ROWS} are needed"
+    if not quality.orders_matter(scores, judged.own):
+        return "the model's output does not depend on the order in which features are taken away"
+    return None
 
 
 def _affordable(kind: str, explained: Sequence[Done], a_row: int, background: int) -> tuple[int, int]:

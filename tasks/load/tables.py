@@ -159,7 +159,8 @@ def _parquet(source: Source) -> pa.Table | tuple[pa.Table, mmap.mmap]:
         about = file.metadata
         groups = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
         if isinstance(source, Path) and max(groups, CELL * about.num_rows * about.num_columns) > LIMIT:
-            return mapped_table(file.schema_arrow, file.iter_batches(CHUNK))
+            schema = _without_views(file.schema_arrow)
+            return mapped_table(schema, (batch.cast(schema) for batch in file.iter_batches(CHUNK)))
         return file.read()
 
 
@@ -286,8 +287,15 @@ def _parsed(source: Source, suffix: str, path: str, key: str, sha256: str) -> _R
             f"{path} cannot be read as {suffix[1:]} ({reason[:300]})", where=key, hint="is the file damaged?"
         ) from error
     table, mapped = found if isinstance(found, tuple) else (found, None)
+    table = table if mapped is not None else table.cast(_without_views(table.schema))
     _refuse_twins(table.column_names, path)
     return _Read(table, sha256, mapped)
+
+
+def _without_views(schema: pa.Schema) -> pa.Schema:
+    """The same columns, text and bytes in the layouts that all of Arrow's functions take."""
+    plain = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
+    return pa.schema([field.with_type(plain.get(field.type, field.type)) for field in schema], schema.metadata)
 
 
 def _refuse_twins(names: list[str], path: str | None = None) -> None:

@@ -132,6 +132,42 @@ def test_few_rows_are_measured_and_not_judged(three: AuditConfig, tmp_path: Path
 # ---------------------------------------------------------------- one feature, features that do nothing
 
 
+@pytest.mark.parametrize(
+    ("weights", "columns"),
+    [([[0.0], [0.0], [0.0]], ["a", "b", "c"]), ([[2.0]], ["a"])],
+    ids=["a constant model", "one feature"],
+)
+def test_where_no_order_is_better_than_another_no_technique_is_failing(
+    tmp_path: Path, weights: list[list[float]], columns: list[str]
+) -> None:
+    """Exact attributions of a model that has nothing to put in order are not worse than chance, nor better."""
+    import keras
+    import pyarrow.parquet as pq
+
+    values = np.random.default_rng(0).normal(size=(40, len(columns)))
+    table = pa.table({name: values[:, j] for j, name in enumerate(columns)} | {"y": values[:, 0]})
+    pq.write_table(table, tmp_path / "data.parquet")
+    model = keras.Sequential([keras.Input((len(columns),)), keras.layers.Dense(1)])
+    model.set_weights([np.array(weights, np.float32), np.array([0.3], np.float32)])
+    model.save(tmp_path / "model.keras")
+    config = AuditConfig.model_validate(
+        {
+            "name": "flat",
+            "model": {"path": str(tmp_path / "model.keras"), "task": "regression"},
+            "data": {"path": str(tmp_path / "data.parquet"), "features": columns, "target": {"column": "y"}},
+            "explain": {"background": 10},
+        }
+    )
+    workspace = Workspace(tmp_path / "run", "x")
+    done = [explain(name, config, workspace, Watch()) for name in ("shap", "lime")]
+    found = compare_techniques(config, workspace, Watch(), explained=done)  # type: ignore[arg-type]
+    assert isinstance(found, Done)
+    assert found.facts["failing"] == []
+    assert not any("random" in finding.text for finding in found.findings)
+    assert found.facts["verdicts"] == {"shap": "not_judged", "lime": "not_judged"}
+    assert any("does not depend on the order" in sentence for sentence in found.limitations)
+
+
 def of_sum(weights: np.ndarray, n: int = 12) -> scores.Judged:
     from tasks.agreement.masked import masked_table
 

@@ -51,6 +51,27 @@ def test_no_better_than_random_by_hand() -> None:
     assert quality.no_better(few, None, 0.95) == []
 
 
+@pytest.mark.parametrize(
+    ("sound", "chance", "own", "expected"),
+    [
+        ([0.0, 0.2], [0.0, 0.0], [1.0, 1.0], True),
+        ([0.0, 0.0], [0.0, -0.2], [1.0, 1.0], True),
+        ([0.0, 0.0], [0.0, 0.0], [1.0, 1.0], False),
+        ([1e-9, 0.0], [0.0, -1e-9], [1.0, 1.0], False),  # rounding
+        ([1e-9, 0.0], [0.0, -1e-9], [1e-8, 1e-8], True),  # outputs in small units
+        ([0.0, 0.0], [0.0, 0.0], [0.0, 0.0], False),
+        ([0.0, 1e-3], [0.0, 0.0], [0.0, 0.0], True),
+    ],
+)
+def test_whether_orders_matter(sound: list[float], chance: list[float], own: list[float], expected: bool) -> None:
+    scores: Scores = {
+        ("sound", quality.PRIMARY): np.array(sound),
+        ("sound", "deletion_area"): np.array([5.0, 5.0]),
+        (RANDOM, quality.PRIMARY): np.array(chance),
+    }
+    assert quality.orders_matter(scores, np.array(own)) is expected
+
+
 def test_unchanged_by_randomisation_by_hand() -> None:
     measure = "parameter_randomisation"
     scores: Scores = {

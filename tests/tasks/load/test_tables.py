@@ -43,6 +43,18 @@ def test_every_format_gives_the_table_as_written(shop, name):
     assert data.reference_sha256 is None
 
 
+@pytest.mark.parametrize("limit", [None, 0])
+def test_text_in_arrows_newer_layout_is_read_as_text(shop, monkeypatch, limit):
+    """A view has no kernel for much of what is done to a column; in memory and in a file."""
+    if limit is not None:
+        monkeypatch.setattr("tasks.load.tables.LIMIT", limit)
+    table = pa.table({"code": pa.array(["x", None, "y"], pa.string_view()), "y": ["no", "yes", "no"]})
+    found = open_data(shop.config("nowhere", shop.table(table, "data.parquet")))
+    assert found.table.schema.field("code").type == pa.string()
+    assert found.table.column("code").to_pylist() == ["x", None, "y"]
+    assert len(found.maps) == (limit is not None)
+
+
 def test_csv_keeps_what_looks_like_a_date_as_text_and_reads_nulls(shop):
     path = shop.folder / "data.csv"
     path.write_text('day,n,who,y\n2020-01-02,1,"NA",no\n,,Ann,yes\n2020-01-04,3,NaN,no\n', encoding="utf-8")

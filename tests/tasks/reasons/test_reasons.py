@@ -90,6 +90,31 @@ def test_contributions_are_of_the_margin_against_approved_rows(stated):
     np.testing.assert_allclose(found.sum(axis=1), margin, atol=1e-5)
 
 
+def test_of_very_many_adverse_decisions_a_sample_has_its_reasons_and_the_report_says_so(stated, tmp_path, monkeypatch):
+    config, every, all_of_them = stated
+    monkeypatch.setattr("tasks.reasons.stage.MOST_ROWS", 12)
+    tables = []
+    for run in ("a", "b"):
+        workspace = begin(tmp_path / run, config.name, new_run_id())
+        predict(config, workspace, Watch())
+        done = state_reasons(config, workspace, Watch())
+        tables.append(workspace.read_table("reason_codes"))
+    adverse = all_of_them.facts["adverse"]
+    assert (done.facts["stated"], done.facts["adverse"]) == (12, adverse)
+    assert done.limitations == (
+        f"Reasons are stated for 12 of the {adverse} adverse decisions among the 40 explained rows,"
+        " a simple random sample.",
+    )
+    assert all(" of 12 adverse decisions" in finding.text for finding in done.findings)
+    assert tables[0].equals(tables[1])
+    found, whole = tables[0].to_pandas(), every.read_table("reason_codes").to_pandas()
+    assert found.row_id.nunique() == 12
+    # The same reasons as where all rows have theirs.
+    joined = found.merge(whole, on=["row_id", "rank"], suffixes=("", "_whole"))
+    assert len(joined) == len(found)
+    assert (joined.code == joined.code_whole).all()
+
+
 NO_OUTCOME = ["data.sensitive={}", "data.intersections=[]", "policy=[]", "data.target.favorable=null"]
 
 
