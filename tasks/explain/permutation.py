@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from tasks.errors import Incomplete, OutputError
+from tasks.errors import Incomplete
 from tasks.explain.base import Importance, Problem, Settings, Task, Technique
 from tasks.explain.engine.scores import OF_DECISIONS, OF_REGRESSION, ROWS, SCORES, shares, summed
+from tasks.explain.engine.shuffles import Shuffle, Table, evaluated, shuffles, within
 from tasks.explain.engine.sign_flips import Chance, delong, holm, sign_flips
 from tasks.explain.engine.strata import Strata, about_strata, strata_of, told_strata
 from tasks.watch import Watch
@@ -22,7 +22,7 @@ Score = Literal[
     "auto", "accuracy", "balanced_accuracy", "log_loss", "roc_auc", "r2", "mean_squared_error", "mean_absolute_error"
 ]  # fmt: skip
 
-#: outputs that a stack of shuffled tables may have, and codes of which a copy by columns is kept
+#: rows that a stack of shuffled tables may have, and codes of which a copy by columns is kept
 STACK = 4_000_000
 #: rises in loss that are kept for the test, rows × players; of more rows than fit, as many as fit are tested
 TESTED = 2**24
@@ -97,8 +97,14 @@ def prepare(problem: Problem, settings: PermutationSettings, watch: Watch) -> Im
 
     The interval tells how far other shuffles of the same rows would go; whether other rows would lose by a shuffle at
     all is what the p-values in the facts are about (`engine/sign_flips.py`). The columns of a group change places
-    together. The shuffles are those of `eli5.permutation_importance.get_score_importances` with the same random
-    state, except where they stay within strata of the correlated features (`engine/strata.py`).
+    together. A feature's shuffles are those of `eli5.permutation_importance.get_score_importances` asked for that
+    feature alone with the same random state, except where they stay within strata of the correlated features
+    (`engine/strata.py`).
+
+    So one repeat has one order of the rows, which every feature is given in turn (common random numbers). Each
+    feature's importance, error and interval are distributed as if it had shuffles of its own; those of two features
+    are not independent of each other, but go up and down together where they depend on the same rows. Differences
+    between features are mostly known better than their errors suggest, never by way of independence.
     """
     from scipy.stats import t
 
@@ -108,11 +114,11 @@ def prepare(problem: Problem, settings: PermutationSettings, watch: Watch) -> Im
     generator = problem.generator("permutation")
     if settings.conditional:
         conditional = strata_of(problem, scored.rows, settings.correlated, settings.stratum, generator)
-        draws = _within(conditional, settings.repeats, generator)
+        draws = within(conditional, settings.repeats, generator)
         limitations = (*limitations, *about_strata(problem, conditional, len(scored), settings.stratum))
     else:
         state = np.random.RandomState(generator.integers(2**32, dtype=np.uint64))
-        draws = _shuffles(len(scored), len(problem.players), settings.repeats, state)
+        draws = shuffles(len(scored), len(problem.players), settings.repeats, state)
     found = score_falls(problem, scored, name, settings.repeats, draws, watch)
     repeats, g = found.falls.shape
     mean = found.falls.mean(axis=0)
@@ -232,33 +238,6 @@ def scored_rows(problem: Problem, score: str) -> tuple[Scored, tuple[str, ...]]:
     return Scored(rows, target, weight, problem.weight is not None), (told,) if left_out else ()
 
 
-# ---------------------------------------------------------------- shuffles: (player, source) pairs, (repeats × g)
-
-#: row i of a shuffled table has the player's values of row source[i]
-Shuffle = tuple[int, np.ndarray]
-
-
-def _shuffles(n: int, players: int, repeats: int, state: np.random.RandomState) -> Iterator[Shuffle]:
-    """eli5's shuffles of a table, column by column, of the rows' positions in place of their values."""
-    from eli5.permutation_importance import iter_shuffled
-
-    positions = np.arange(n)[:, None]
-    for _ in range(repeats):
-        for player in range(players):
-            for shuffled in iter_shuffled(positions, random_state=state):
-                yield player, shuffled[:, 0].copy()
-
-
-def _within(strata: list[Strata], repeats: int, generator: np.random.Generator) -> Iterator[Shuffle]:
-    """Shuffles in which a row's values come from its own stratum."""
-    orders = [np.argsort(own.place, kind="stable") for own in strata]
-    for _ in range(repeats):
-        for player, own in enumerate(strata):
-            source = np.empty(len(own.place), np.int64)
-            source[orders[player]] = np.lexsort((generator.random(len(source)), own.place))
-            yield player, source
-
-
 # ---------------------------------------------------------------- falls
 
 
@@ -280,97 +259,55 @@ class Falls:
 def score_falls(
     problem: Problem, scored: Scored, score: str, repeats: int, draws: Iterator[Shuffle], watch: Watch
 ) -> Falls:
-    """Evaluates every shuffle. Shuffled rows exist a batch at a time, where the model reads them.
-
-    While one stack of shuffles is in the model, the one before is scored and the one after is drawn.
+    """Evaluates every shuffle. Shuffled rows exist a batch at a time, where the model reads them, and are scored while
+    the model is at the next ones.
 
     Args:
         draws: repeats × g shuffles, player by player.
     """
     n, g = len(scored), len(problem.players)
-    target, weight, audited = scored.target, scored.weight, problem.predictor.audited
+    target, weight = scored.target, scored.weight
     watch.expect((1 + repeats * g) * n)
-    # Scores are of the model's own output, whichever is explained; of several heads, of the one that the target has.
-    own = problem.predictor(scored.rows, "probability")[:, audited]
-    base = float(SCORES[score](own, problem, target, weight))
-    own_rows = ROWS[score](own, problem, target).astype(np.float64)
-    watch.advance(n)
-    tested = np.arange(n)
+    tested: Any = slice(None)
     if n * g > TESTED:
         tested = np.sort(problem.generator("permutation test").choice(n, max(1, TESTED // g), replace=False))
-    rises = np.zeros((g, len(tested)))
-    falls: list[float] = []
+    rises = np.zeros((g, len(np.arange(n)[tested])))
+    scores: list[float] = []
+    before: list[np.ndarray] = []  # the tested rows' own numbers
+    # Scores are of the model's own output, whichever is explained; of several heads, of the one that the target has.
+    truth = target == 1 if score == "accuracy" and problem.task == "binary" else target
+    counted = score == "accuracy" and bool((weight == 1).all())
 
-    def settle(stack: list[Shuffle], outputs: Future[np.ndarray]) -> None:
-        for (player, _), found in zip(stack, _judged(problem, stack, outputs), strict=True):
-            rows = ROWS[score](found[:, audited], problem, target)
-            shuffled = (
-                SCORES[score](found[:, audited], problem, target, weight)
-                if score == "roc_auc"
-                else summed(score, rows, target, weight)
-            )
-            falls.append(base - float(shuffled))
-            rises[player] += (own_rows - rows)[tested]
-        watch.advance(len(stack) * n)
+    def settle(player: int | None, found: np.ndarray) -> None:
+        rows = ROWS[score](found, problem, truth)
+        if counted:  # the mean of ones and noughts: the same bits, sooner
+            scores.append(np.count_nonzero(rows) / n)
+        elif score == "roc_auc":
+            scores.append(float(SCORES[score](found, problem, target, weight)))
+        else:
+            scores.append(float(summed(score, rows, target, weight)))
+        if player is None:
+            before.append(rows[tested].astype(np.float64))
+        else:
+            rises[player] += before[0] - rows[tested]
+        watch.advance(n)
 
-    # As many shuffles as fill a few batches: a batch is padded, and a padded row costs as much as another.
-    size = -(-4 * problem.predictor.batch // n)
-    size = max(1, min(repeats * g, size, STACK // (n * len(problem.outputs))))
-    columns = _columns(scored.rows)
     apart = replace(watch, report=lambda task, done, total: None)  # hears a stop; the counting is done here
-    with ThreadPoolExecutor(2, "permutation") as pool:  # so that a stack's last batches run beside the next one's first
-        waiting: tuple[list[Shuffle], Future[np.ndarray]] | None = None
-        while stack := list(islice(draws, size)):
-            future = pool.submit(_outputs, problem, scored.rows, columns, stack, apart)
-            if waiting is not None:
-                settle(*waiting)
-            waiting = stack, future
-        if waiting is not None:
-            settle(*waiting)
-    return Falls(base, np.array(falls).reshape(repeats, g), _chances(score, scored, rises / repeats, tested))
+    table = _table(scored.rows, problem.predictor.dtype)
+    tables = chain([(None, np.empty(0, np.int64))], draws)
+    while stack := list(islice(tables, max(1, STACK // n))):
+        evaluated(problem, table, stack, settle, apart)
+    base, *shuffled = scores
+    falls = (base - np.array(shuffled)).reshape(repeats, g)
+    return Falls(base, falls, _chances(score, scored, rises / repeats, np.arange(n)[tested]))
 
 
-def _columns(rows: Any) -> np.ndarray | None:
-    """(d, n) a copy by columns, quick to take from; None of a table that is too large to copy."""
-    return None if isinstance(rows, Picked) or rows.size > STACK else np.ascontiguousarray(rows.T)
-
-
-def _outputs(problem: Problem, rows: Any, columns: np.ndarray | None, stack: list[Shuffle], watch: Watch) -> np.ndarray:
-    """(s, n, k) outputs of shuffled tables."""
-    n = len(rows)
-    moved = []
-    for player, source in stack:
-        places = problem.players[player].columns
-        own = [(j, np.array(rows[:, j]) if columns is None else columns[j]) for j in places]
-        moved.append((source, own))
-
-    def fill(start: int, buffer: np.ndarray) -> None:
-        done = 0
-        with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: the model is given infinity
-            while done < len(buffer):
-                which, first = divmod(start + done, n)
-                part = buffer[done : done + n - first]
-                source, own = moved[which]
-                part[:] = rows[first : first + len(part)]
-                for j, column in own:
-                    part[:, j] = np.take(column, source[first : first + len(part)])
-                done += len(part)
-
-    return problem.predictor.filled(len(stack) * n, fill, "probability", watch).reshape(len(stack), n, -1)
-
-
-def _judged(problem: Problem, stack: list[Shuffle], outputs: Future[np.ndarray]) -> np.ndarray:
-    try:
-        return outputs.result()
-    except OutputError as error:
-        n = len(stack[0][1])
-        players = {stack[int(str(position)) // n][0] for position in error.values}
-        raise OutputError(
-            "the model returned NaN or infinity for rows in which one feature was shuffled",
-            where="model.path",
-            values=[problem.players[player].name for player in sorted(players)],
-            hint="look at the model's answer to rows that do not occur",
-        ) from error
+def _table(rows: Any, dtype: np.dtype) -> Table:
+    if isinstance(rows, Picked) or rows.size > STACK:
+        return Table(rows, None)
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: the model is given infinity
+        own = np.ascontiguousarray(rows, dtype)
+    return Table(own, np.ascontiguousarray(own.T))
 
 
 def _chances(score: str, scored: Scored, rises: np.ndarray, tested: np.ndarray) -> list[Chance] | None:

@@ -8,12 +8,13 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from tasks.errors import OutputError
+from tasks.load.aligned import aligned, aligned_row, around
 from tasks.load.arrangement import Arrangement
 from tasks.load.backend import tensorflow
 from tasks.load.compiling import Compiled, compiled, is_ready, may_compile, probe_rows
@@ -35,9 +36,11 @@ LEAST_IMAGES = 8
 #: batches of one call that are under way or waiting for a thread at a time
 IN_FLIGHT = 6
 _NAMED = 5
-_ALIGNMENT = 64
 #: a probability may leave [0, 1] by rounding, not by more
 _ROUNDING = 1e-6
+
+#: the first row of a batch, and what finds its outputs
+_Job = tuple[int, Callable[[], np.ndarray]]
 
 
 class Predictor:
@@ -74,7 +77,7 @@ class Predictor:
         self._where = where
         # Rows that only need rounding are rounded as they are copied: half of what a batch moves.
         wide = len(row_shape) == 1 and not is_ready(arrangement, keras_model)
-        self._dtype = np.dtype(np.float64 if wide else np.float32)
+        self.dtype = np.dtype(np.float64 if wide else np.float32)
         self.batch = _static_batch(keras_model) or batch or batch_size(keras_model, row_shape)
         self._graphs: dict[OutputKind, Callable[[Any], Any]] = {}
         self._compiled: dict[OutputKind, Compiled] = {}
@@ -149,11 +152,33 @@ class Predictor:
         if rows.shape[1:] != self.row_shape:
             raise ValueError(f"rows of shape {rows.shape[1:]}, not {self.row_shape}")
 
+        function = self._function(kind)
+        first = aligned_row(rows, self.batch, self.dtype)
+        # Whole batches from there on are read where they are; the rows before and after go together into others.
+        stop = first + (len(rows) - first) // self.batch * self.batch
+        found = np.empty((len(rows), len(self.outputs)))
+
         def fill(start: int, buffer: np.ndarray) -> None:
             with np.errstate(over="ignore", invalid="ignore"):  # beyond float32: the model is given infinity
-                np.copyto(buffer, rows[start : start + len(buffer)], casting="unsafe")
+                for own, at in around(start, len(buffer), first, stop):
+                    np.copyto(buffer[own], rows[at : at + own.stop - own.start], casting="unsafe")
 
-        return self.filled(len(rows), fill, kind, watch)
+        def keep(start: int, out: np.ndarray) -> None:
+            inside = start < stop - first
+            parts = (
+                [(slice(0, len(out)), first + start)] if inside else around(start - stop + first, len(out), first, stop)
+            )
+            for own, at in parts:
+                self._check(out[own], kind, at)
+                found[at : at + own.stop - own.start] = out[own]
+
+        whole = function.shapes[self.batch]
+        jobs: list[_Job] = [
+            (at - first, partial(_answer, whole, rows[at : at + self.batch])) for at in range(first, stop, self.batch)
+        ]
+        others = self._jobs(function, len(rows) - (stop - first), fill)
+        self._run(jobs + [(start + stop - first, work) for start, work in others], keep, watch)
+        return found
 
     def filled(
         self,
@@ -171,38 +196,70 @@ class Predictor:
             OutputError, Stopped, DeadlinePassed: as a call.
         """
         found = np.empty((n, len(self.outputs)))
-        function = self._function(kind)
-
-        def batch(start: int, size: int) -> np.ndarray:
-            return self._batch(function.shapes[size], size, min(size, n - start), lambda buffer: fill(start, buffer))
 
         def keep(start: int, out: np.ndarray) -> None:
-            if watch is not None:
-                watch.advance(0)
-            self._check(out, kind, start)
             found[start : start + len(out)] = out
 
-        planned = _batches(n, tuple(function.shapes))
-        if len(planned) <= 1:
-            for start, size in planned:
-                keep(start, batch(start, size))
-            return found
+        self.streamed(n, fill, keep, kind, watch)
+        return found
+
+    def streamed(
+        self,
+        n: int,
+        fill: Callable[[int, np.ndarray], None],
+        keep: Callable[[int, np.ndarray], None],
+        kind: OutputKind = "probability",
+        watch: Watch | None = None,
+    ) -> None:
+        """As `filled`, of outputs that are handed over a batch at a time, while the model is at the next ones.
+
+        Args:
+            keep: (start, outputs (m, k) float32 of rows start … start + m): called in the calling thread, in order.
+
+        Raises:
+            OutputError, Stopped, DeadlinePassed: as a call.
+        """
+
+        def checked(start: int, out: np.ndarray) -> None:
+            self._check(out, kind, start)
+            keep(start, out)
+
+        self._run(self._jobs(self._function(kind), n, fill), checked, watch)
+
+    # ------------------------------------------------------------ inside
+
+    def _jobs(self, function: Compiled, n: int, fill: Callable[[int, np.ndarray], None]) -> list[_Job]:
+        """The batches of n rows that are written by `fill`."""
+        return [
+            (start, partial(self._batch, function.shapes[size], size, min(size, n - start), partial(fill, start)))
+            for start, size in _batches(n, tuple(function.shapes))
+        ]
+
+    def _run(self, jobs: list[_Job], keep: Callable[[int, np.ndarray], None], watch: Watch | None) -> None:
+        """Runs batches, several at a time, and hands over what they find, in order."""
+
+        def heard(start: int, out: np.ndarray) -> None:
+            if watch is not None:
+                watch.advance(0)
+            keep(start, out)
+
+        if len(jobs) <= 1:
+            for start, work in jobs:
+                heard(start, work())
+            return
         flying: deque[tuple[int, Future[np.ndarray]]] = deque()
         try:
-            for start, size in planned:
-                flying.append((start, _threads().submit(batch, start, size)))
+            for start, work in jobs:
+                flying.append((start, _threads().submit(work)))
                 if len(flying) == IN_FLIGHT:
                     first, future = flying.popleft()
-                    keep(first, future.result())
+                    heard(first, future.result())
             while flying:
                 first, future = flying.popleft()
-                keep(first, future.result())
+                heard(first, future.result())
         finally:
             for _, future in flying:  # stopped on the way
                 future.cancel()
-        return found
-
-    # ------------------------------------------------------------ inside
 
     def _function(self, kind: OutputKind) -> Compiled:
         """The compiled function, traced on first use."""
@@ -223,7 +280,7 @@ class Predictor:
             return graph(batch)
 
         def signature(size: int) -> Any:
-            return tf.TensorSpec((size, *self.row_shape), tf.as_dtype(self._dtype))
+            return tf.TensorSpec((size, *self.row_shape), tf.as_dtype(self.dtype))
 
         sizes: tuple[int, ...] = (self.batch,)
         probe = None
@@ -231,7 +288,7 @@ class Predictor:
             heavy = self.batch * self.keras_model.count_params() >= FEW_PRODUCTS
             if heavy and self.batch % FEW == 0 and _static_batch(self.keras_model) is None:
                 sizes = (self.batch, self.batch // FEW)
-            probe = probe_rows(self.arrangement, self.batch, self.row_shape[0]).astype(self._dtype)
+            probe = probe_rows(self.arrangement, self.batch, self.row_shape[0]).astype(self.dtype)
         return compiled(traced, signature, sizes, probe, xla=may_compile(self.keras_model, self.arrangement))
 
     def _batch(
@@ -241,12 +298,10 @@ class Predictor:
         try:
             buffer = self._free[size].pop()
         except IndexError:
-            buffer = _aligned((size, *self.row_shape), self._dtype)
+            buffer = aligned((size, *self.row_shape), self.dtype)
         fill(buffer[:rows])
         buffer[rows:] = buffer[0]
-        # TensorFlow reads the buffer itself; `tf.constant` would copy it, which costs a fifth of a small model's time.
-        tensor = tensorflow().experimental.dlpack.from_dlpack(buffer.__dlpack__())
-        out = np.array(function(tensor).numpy()[:rows])  # copied: a model may hand its input through
+        out = _answer(function, buffer, rows)
         self._free[size].append(buffer)
         return out
 
@@ -263,14 +318,11 @@ class Predictor:
         return inputs
 
     def _check(self, out: np.ndarray, kind: OutputKind, start: int) -> None:
-        if not np.isfinite(out).all():
+        low, high = out.min(initial=np.inf), out.max(initial=-np.inf)  # NaN where one is
+        if len(out) and not (np.isfinite(low) and np.isfinite(high)):
             bad = ~np.isfinite(out).all(axis=1)
             what = "the model returned NaN or infinity for rows at position"
-        elif (
-            kind == "probability"
-            and self._outputs.probabilities
-            and (out.min() < -_ROUNDING or out.max() > 1 + _ROUNDING)
-        ):
+        elif kind == "probability" and self._outputs.probabilities and (low < -_ROUNDING or high > 1 + _ROUNDING):
             bad = ((out < -_ROUNDING) | (out > 1 + _ROUNDING)).any(axis=1)
             what = "the model returned a probability outside 0–1 for rows at position"
         else:
@@ -295,18 +347,17 @@ def _batches(n: int, sizes: tuple[int, ...]) -> list[tuple[int, int]]:
     return found
 
 
+def _answer(function: Callable[..., Any], batch: np.ndarray, rows: int | None = None) -> np.ndarray:
+    """What a compiled function says of the first so many rows of an aligned batch, (rows, k) float32."""
+    # TensorFlow reads the array itself; `tf.constant` would copy it, which costs a fifth of a small model's time.
+    tensor = tensorflow().experimental.dlpack.from_dlpack(batch.__dlpack__())
+    return np.array(function(tensor).numpy()[:rows])  # copied: a model may hand its input through
+
+
 @cache
 def _threads() -> ThreadPoolExecutor:
     """Threads that hand batches to TensorFlow, shared by all predictors: its own threads do the work."""
     return ThreadPoolExecutor(max(2, os.cpu_count() or 2), "predictor")
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array that begins where TensorFlow's kernels want it to."""
-    size = int(np.prod(shape)) * dtype.itemsize
-    room = np.empty(size + _ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % _ALIGNMENT
-    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def _broken(model: Any) -> bool:

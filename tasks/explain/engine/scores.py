@@ -27,6 +27,8 @@ def decided(outputs: np.ndarray, problem: Problem) -> np.ndarray:
 
 
 def _right(outputs: np.ndarray, problem: Problem, target: np.ndarray) -> np.ndarray:
+    if target.dtype == bool:  # of a binary model: whether it is classes[1]
+        return (outputs[..., -1] >= problem.threshold) == target
     return decided(outputs, problem) == target
 
 

@@ -45,6 +45,44 @@ def test_a_rows_outputs_are_the_same_bits_in_any_company(make_network, kind):
     assert np.array_equal(found(ROWS[::-1], kind)[::-1], whole)
 
 
+@pytest.mark.parametrize("offset", [0, 1, 4])
+def test_rows_that_are_read_where_they_are_have_the_same_bits(make_network, offset):
+    """A ready matrix in memory, at any address, with rows before and after its whole batches."""
+    found = predictor(make_network(3, hidden=64))
+    room = np.empty(3 * 1000 + 16, np.float32)
+    for count in (1000, 900, 128 + 16, 128, 5):
+        rows = room[offset : offset + 3 * count].reshape(count, 3)
+        rows[:] = ROWS[:count]
+        given = rows.copy()
+        locked = given.view()
+        locked.flags.writeable = False  # is copied
+        assert np.array_equal(found(rows), found(ROWS[:count]))
+        assert np.array_equal(found(locked), found(ROWS[:count]))
+        assert np.array_equal(rows, given)
+
+
+@pytest.mark.parametrize("place", [0, 3, 200, 639, 640, 998])
+def test_nan_is_found_wherever_a_row_lies(make_network, place):
+    rows = ROWS.astype(np.float32)
+    rows[[place, place + 1], 2] = np.nan
+    with pytest.raises(OutputError, match="NaN") as caught:
+        predictor(make_network(3))(rows)
+    assert set(caught.value.values) <= {place, place + 1}
+    assert caught.value.values
+
+
+def test_outputs_are_handed_over_in_order_a_batch_at_a_time(make_network):
+    found = predictor(make_network(3))
+    seen = []
+
+    def fill(start, buffer):
+        buffer[:] = ROWS[start : start + len(buffer)]
+
+    found.streamed(len(ROWS), fill, lambda start, out: seen.append((start, out)))
+    assert [start for start, _ in seen] == list(np.cumsum([0, *(len(out) for _, out in seen)]))[:-1]
+    assert np.array_equal(np.concatenate([out for _, out in seen]), found(ROWS))
+
+
 def test_a_model_that_hands_its_input_through(make_network):
     tensorflow()
     import keras

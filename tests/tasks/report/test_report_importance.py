@@ -45,11 +45,11 @@ def test_adjusted_p_values_stand_beside_the_importance(tmp_path: Path) -> None:
     assert [row[0] for row in rows] == [HOSTILE, "y", "z"]
     assert [row[1].partition("; p ")[2].rstrip(")") for row in rows] == ["< 0.0001", "0.0400", ""]
     assert not any("; p " in row[2] for row in rows)
-    assert "p: of the null" in note
+    assert " p: how likely" in note
 
 
 def test_without_p_values_nothing_is_said_of_them(tmp_path: Path) -> None:
     for number, facts in enumerate(({}, {"p_values": None})):
         rows, note = importance_of(tmp_path / str(number), facts)
         assert not any("; p " in cell for row in rows for cell in row)
-        assert "null" not in note
+        assert " p: " not in note
