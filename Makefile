@@ -30,8 +30,11 @@ $(READY): requirements.lock pyproject.toml
 audit: $(READY)  ## audit the bundled example: Adult income
 	@$(BIN)/keras-audit run configs/adult_income.yaml || { code=$$?; [ $$code -eq 1 ] || exit $$code; }
 
-test: $(READY)  ## run the tests
-	@$(BIN)/python -m pytest
+# Two processes, a file's tests in one of them, the long files of flows first.
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+
+test: $(READY)  ## run the tests, in two processes; PYTEST_ARGS= is one
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench: $(READY)  ## measure speed on two cores, as ratios within one run; writes docs/performance.md
 	@$(BIN)/python tests/bench/run.py

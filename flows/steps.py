@@ -32,9 +32,12 @@ def _worth_a_retry(task: Any, task_run: Any, state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), DataUnavailable)
 
 
-def _step(name: str, tag: str, **options: Any) -> Callable[[Callable[..., Any]], Task[..., Any]]:
-    """A Prefect task without Prefect's own cache and result store: its results are the run folder's."""
-    defaults = {"name": name, "task_run_name": name, "tags": ["keras-audit", tag]}
+def _step(name: str, **options: Any) -> Callable[[Callable[..., Any]], Task[..., Any]]:
+    """A Prefect task without Prefect's own cache and result store: its results are the run folder's.
+
+    And without tags: for each tag of a task Prefect asks for a slot before it runs, which costs seconds a step.
+    """
+    defaults = {"name": name, "task_run_name": name}
     return task(**{**defaults, "cache_policy": NO_CACHE, "persist_result": False, **options})
 
 
@@ -49,7 +52,7 @@ def _timed(watch: Watch, work: Callable[[Watch], StageResult]) -> StageResult | 
     return replace(result, seconds=round(time.monotonic() - started, 3))
 
 
-@_step("load model", "load", task_run_name="load model {run.config.model.path}")
+@_step("load model", task_run_name="load model {run.config.model.path}")
 def load_model(run: Run) -> Any:
     from tasks.load import load_model
 
@@ -57,7 +60,7 @@ def load_model(run: Run) -> Any:
 
 
 @_step(
-    "load data", "load", task_run_name="load data {run.config.data.path}",
+    "load data", task_run_name="load data {run.config.data.path}",
     retries=2, retry_delay_seconds=2, retry_condition_fn=_worth_a_retry,
 )  # fmt: skip
 def load_data(run: Run) -> Any:
@@ -66,21 +69,21 @@ def load_data(run: Run) -> Any:
     return _timed(run.watch_for("load data"), lambda watch: load_data(run.config, watch))
 
 
-@_step("validate data", "validate")
+@_step("validate data")
 def validate(run: Run) -> Any:
     from tasks.validate import validate
 
     return _timed(run.watch_for("validate data"), lambda watch: validate(run.config, run.workspace, watch))
 
 
-@_step("predict every row", "predict")
+@_step("predict every row")
 def predict(run: Run) -> Any:
     from tasks.predict import predict
 
     return _timed(run.watch_for("predict every row"), lambda watch: predict(run.config, run.workspace, watch))
 
 
-@_step("explain", "explain", task_run_name="explain with {technique}")
+@_step("explain", task_run_name="explain with {technique}")
 def explain(run: Run, technique: str) -> Any:
     from tasks.explain import explain
 
@@ -88,28 +91,28 @@ def explain(run: Run, technique: str) -> Any:
     return _timed(watch, lambda watch: explain(technique, run.config, run.workspace, watch))
 
 
-@_step("compare groups", "bias")
+@_step("compare groups")
 def measure_bias(run: Run) -> Any:
     from tasks.bias import measure_bias
 
     return _timed(run.watch_for("compare groups"), lambda watch: measure_bias(run.config, run.workspace, watch))
 
 
-@_step("measure drift", "drift")
+@_step("measure drift")
 def measure_drift(run: Run) -> Any:
     from tasks.drift import measure_drift
 
     return _timed(run.watch_for("measure drift"), lambda watch: measure_drift(run.config, run.workspace, watch))
 
 
-@_step("state reasons", "reasons")
+@_step("state reasons")
 def state_reasons(run: Run) -> Any:
     from tasks.reasons import state_reasons
 
     return _timed(run.watch_for("state reasons"), lambda watch: state_reasons(run.config, run.workspace, watch))
 
 
-@_step("compare techniques", "agreement")
+@_step("compare techniques")
 def compare_techniques(run: Run, explained: Sequence[Done]) -> Any:
     from tasks.agreement import compare_techniques
     from tasks.explain import join_importance
@@ -124,14 +127,14 @@ def compare_techniques(run: Run, explained: Sequence[Done]) -> Any:
     return _timed(run.watch_for("compare techniques"), work)
 
 
-@_step("judge the policy", "policy")
+@_step("judge the policy")
 def judge(run: Run) -> Any:
     from tasks.policy import judge
 
     return _timed(run.watch_for("judge the policy"), lambda watch: judge(run.config, run.workspace))
 
 
-@_step("write the report", "report")
+@_step("write the report")
 def write_report(run: Run, record: RunRecord) -> tuple[StageResult, ...]:
     from tasks.report import write_report
 

@@ -10,7 +10,8 @@ import pytest
 
 from tasks.errors import ConfigError, Incomplete, Stopped
 from tasks.explain.base import Problem, Saliency
-from tasks.explain.grad_cam import TECHNIQUE, GradCamSettings
+from tasks.explain.engine.activation_maps import LayerSettings
+from tasks.explain.grad_cam import TECHNIQUE
 from tasks.watch import Watch
 from tests.tasks.explain.convolutional import MODELS, conv, keras_vis, last_convolution, sequential
 
@@ -21,7 +22,7 @@ Maker = Callable[..., Problem]
 
 
 def explained(problem: Problem, layer: str = "auto") -> Saliency:
-    return TECHNIQUE.prepare(problem, GradCamSettings(layer=layer), Watch()).explain(problem.rows, problem.explained)
+    return TECHNIQUE.prepare(problem, LayerSettings(layer=layer), Watch()).explain(problem.rows, problem.explained)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -141,9 +142,9 @@ def test_more_outputs_than_one_call_differentiates(image_problem: Maker, picture
 
 def test_company_and_repetition_change_nothing(image_problem: Maker, pictures: Callable[..., np.ndarray]) -> None:
     problem = image_problem(MODELS["softmax"](), pictures(7, (16, 16, 1)))
-    explain = TECHNIQUE.prepare(problem, GradCamSettings(), Watch()).explain
+    explain = TECHNIQUE.prepare(problem, LayerSettings(), Watch()).explain
     whole = explain(problem.rows, problem.explained).maps
-    again = TECHNIQUE.prepare(problem, GradCamSettings(), Watch()).explain(problem.rows, problem.explained).maps
+    again = TECHNIQUE.prepare(problem, LayerSettings(), Watch()).explain(problem.rows, problem.explained).maps
     assert whole.tobytes() == again.tobytes()
     apart = np.concatenate([explain(problem.rows[i : i + 1], problem.explained[i : i + 1]).maps for i in range(7)])
     np.testing.assert_allclose(apart, whole, rtol=0, atol=1e-6 * whole.max())
@@ -169,7 +170,7 @@ def test_threads_share_the_model(image_problem: Maker, pictures: Callable[..., n
 def test_smallest_images(shape: tuple[int, int, int], image_problem: Maker) -> None:
     model = sequential(layers.Conv2D(2, 1), layers.GlobalAveragePooling2D(), layers.Dense(2, "softmax"), shape=shape)
     problem = image_problem(model, np.full((2, *shape), 100))
-    reason = TECHNIQUE.unfit(problem, GradCamSettings())
+    reason = TECHNIQUE.unfit(problem, LayerSettings())
     if shape[0] == 1:
         assert reason is not None
         assert "one single place" in reason
@@ -180,7 +181,7 @@ def test_smallest_images(shape: tuple[int, int, int], image_problem: Maker) -> N
 
 def test_model_without_convolution_does_not_fit(image_problem: Maker, pictures: Callable[..., np.ndarray]) -> None:
     model = sequential(layers.Flatten(), layers.Dense(2, "softmax"))
-    reason = TECHNIQUE.unfit(image_problem(model, pictures(2, (16, 16, 1))), GradCamSettings())
+    reason = TECHNIQUE.unfit(image_problem(model, pictures(2, (16, 16, 1))), LayerSettings())
     assert reason is not None
     assert "no two-dimensional convolution" in reason
 
@@ -214,7 +215,7 @@ def test_output_without_gradient_is_said(image_problem: Maker, pictures: Callabl
 
 def test_stops_when_asked(image_problem: Maker, pictures: Callable[..., np.ndarray]) -> None:
     problem, watch = image_problem(MODELS["softmax"](), pictures(2, (16, 16, 1))), Watch()
-    explain = TECHNIQUE.prepare(problem, GradCamSettings(), watch).explain
+    explain = TECHNIQUE.prepare(problem, LayerSettings(), watch).explain
     watch.stop.set()
     with pytest.raises(Stopped):
         explain(problem.rows, problem.explained)

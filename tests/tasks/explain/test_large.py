@@ -11,7 +11,7 @@ from pathlib import Path
 #: a technique that costs nothing, a table of 20 numbers, and the peak of memory after 40,000 and 400,000 rows.
 #: What is written is 480 MB of lines at the larger size, the table and its coded matrix are 128 MB.
 CODE = """
-    import json, resource, sys
+    import json, sys
     from pathlib import Path
     import keras, numpy as np, pyarrow as pa, pyarrow.parquet as pq
     import tasks.explain as stage
@@ -21,6 +21,8 @@ CODE = """
     from tasks.load.spill import in_file
     from tasks.persist import Workspace
     from tasks.watch import Watch
+    sys.path.insert(0, "tests/bench")
+    from harness import peak_memory  # not getrusage, which counts what the parent held at the fork
 
     folder, d = Path(sys.argv[1]), 20
     spill.LIMIT = tables.LIMIT = 1 << 20
@@ -57,7 +59,7 @@ CODE = """
         last = pq.ParquetFile(folder / f"{n}.parquet")
         source = last.read_row_group(last.num_row_groups - 1).select(names).slice(19_999).to_pylist()[0]
         assert column.to_pylist()[-d:] == list(source.values())
-        found[n] = [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10, done.tables[0].rows, file.num_row_groups]
+        found[n] = [peak_memory() >> 20, done.tables[0].rows, file.num_row_groups]
     print(json.dumps(found))
 """
 

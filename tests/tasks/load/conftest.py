@@ -160,11 +160,6 @@ def transformer(table: pa.Table) -> Any:
 
 
 @pytest.fixture(scope="session")
-def fit_transformer() -> Callable[[pa.Table], Any]:
-    return transformer
-
-
-@pytest.fixture(scope="session")
 def hostile() -> str:
     return HOSTILE
 

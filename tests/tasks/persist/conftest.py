@@ -6,6 +6,8 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from tasks.persist import Workspace
@@ -27,3 +29,20 @@ def full_disk() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def files_of(workspace: Workspace) -> list[str]:
+    """The paths of all files in a working folder."""
+    return sorted(p.relative_to(workspace.folder).as_posix() for p in workspace.folder.rglob("*") if p.is_file())
+
+
+def groups(n: int, row_id: pa.Array | None = None) -> pa.Table:
+    """A table of the form of `groups`, with so many rows."""
+    return pa.table(
+        {
+            "row_id": pa.array(range(n)) if row_id is None else row_id,
+            "attribute": ["sex"] * n,
+            "group": ["Female"] * n,
+            "weight": np.random.default_rng(0).random(n),  # does not compress
+        }
+    )

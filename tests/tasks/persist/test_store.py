@@ -12,23 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tasks.contracts import TABLES, schema_of
-from tasks.persist import Workspace, file_digest
-
-
-def _files(workspace: Workspace) -> list[str]:
-    return sorted(p.relative_to(workspace.folder).as_posix() for p in workspace.folder.rglob("*") if p.is_file())
-
-
-def _groups(n: int, row_id: pa.Array | None = None) -> pa.Table:
-    return pa.table(
-        {
-            "row_id": pa.array(range(n)) if row_id is None else row_id,
-            "attribute": ["sex"] * n,
-            "group": ["Female"] * n,
-            "weight": np.random.default_rng(0).random(n),  # does not compress
-        }
-    )
-
+from tasks.persist import file_digest
+from tests.tasks.persist.conftest import files_of, groups
 
 # Digests
 
@@ -49,14 +34,14 @@ def test_the_digest_of_nothing_is_an_error(tmp_path):
 
 
 def test_a_table_comes_back_as_it_was_written(workspace):
-    ref = workspace.write_table("groups", _groups(5))
+    ref = workspace.write_table("groups", groups(5))
     assert (ref.name, ref.rows) == ("groups", 5)
     assert ref.path == str(workspace.folder / "artifacts" / "groups.parquet")
     assert ref.sha256 == file_digest(ref.path)
     assert workspace.has_table("groups")
-    assert workspace.read_table("groups").equals(_groups(5))
+    assert workspace.read_table("groups").equals(groups(5))
     assert workspace.read_table("groups", ["group"]).column_names == ["group"]
-    assert _files(workspace) == ["artifacts/groups.parquet"]
+    assert files_of(workspace) == ["artifacts/groups.parquet"]
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
@@ -118,7 +103,7 @@ def test_lists_are_kept(workspace):
     ids=lambda ids: str(ids.type),
 )
 def test_row_ids_keep_the_type_of_the_id_column(workspace, ids):
-    workspace.write_table("groups", _groups(3, ids))
+    workspace.write_table("groups", groups(3, ids))
     assert workspace.read_table("groups").schema.field("row_id").type == ids.type
     assert workspace.read_table("groups")["row_id"].to_pylist() == ids.to_pylist()
 
@@ -149,7 +134,7 @@ def test_numbers_that_are_not_finite_survive_and_null_stays_null(workspace):
 
 
 def test_the_file_says_what_it_is(workspace):
-    workspace.write_table("groups", _groups(2))
+    workspace.write_table("groups", groups(2))
     file = pq.ParquetFile(workspace.table_path("groups"))
     metadata = {key.decode(): value.decode() for key, value in file.schema_arrow.metadata.items()}
     assert metadata == {
@@ -164,7 +149,7 @@ def test_the_file_says_what_it_is(workspace):
 
 
 def test_the_same_rows_give_the_same_bytes(workspace):
-    digests = {workspace.write_table("groups", _groups(1000)).sha256 for _ in range(3)}
+    digests = {workspace.write_table("groups", groups(1000)).sha256 for _ in range(3)}
     assert len(digests) == 1
 
 
@@ -179,8 +164,8 @@ def test_row_groups_are_appended_and_counted(workspace):
 
 
 def test_a_table_replaces_the_one_before_it(workspace):
-    workspace.write_table("groups", _groups(5))
-    workspace.write_table("groups", _groups(2))
+    workspace.write_table("groups", groups(5))
+    workspace.write_table("groups", groups(2))
     assert workspace.read_table("groups").num_rows == 2
 
 
@@ -190,7 +175,7 @@ def test_many_threads_write_their_own_tables(workspace):
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(write, range(24))) == list(range(24))
-    assert len(_files(workspace)) == 24
+    assert len(files_of(workspace)) == 24
 
 
 def test_a_workspace_crosses_processes(workspace):

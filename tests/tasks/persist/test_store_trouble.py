@@ -6,29 +6,13 @@ import os
 import stat
 from contextlib import suppress
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from tasks.errors import StorageError
 from tasks.persist import Workspace
 from tasks.persist.store import make_folder
-
-
-def _files(workspace: Workspace) -> list[str]:
-    return sorted(p.relative_to(workspace.folder).as_posix() for p in workspace.folder.rglob("*") if p.is_file())
-
-
-def _groups(n: int, row_id: pa.Array | None = None) -> pa.Table:
-    return pa.table(
-        {
-            "row_id": pa.array(range(n)) if row_id is None else row_id,
-            "attribute": ["sex"] * n,
-            "group": ["Female"] * n,
-            "weight": np.random.default_rng(0).random(n),  # does not compress
-        }
-    )
-
+from tests.tasks.persist.conftest import files_of, groups
 
 # Tables that do not fit
 
@@ -45,14 +29,14 @@ def test_a_table_that_does_not_fit_is_refused_and_leaves_nothing(workspace, tabl
     with pytest.raises(error) as raised:
         workspace.write_table("groups", pa.table(table))
     assert says in str(raised.value)
-    assert _files(workspace) == []
+    assert files_of(workspace) == []
 
 
 @pytest.mark.parametrize("value", [1.5, float("nan"), 1e300])
 def test_a_number_that_is_not_whole_is_refused_in_a_whole_column(workspace, value):
     with pytest.raises(pa.ArrowInvalid):
         workspace.write_table("importance", pa.table({"rank": [value]}))
-    assert _files(workspace) == []
+    assert files_of(workspace) == []
 
 
 def test_row_ids_of_another_type_than_announced_are_refused(workspace):
@@ -65,12 +49,12 @@ def test_a_column_given_twice_is_refused(workspace):
     twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["row_id", "row_id"])
     with pytest.raises(KeyError):
         workspace.write_table("groups", twice)
-    assert _files(workspace) == []
+    assert files_of(workspace) == []
 
 
 def test_a_table_that_is_not_in_the_contract_is_refused(workspace):
     with pytest.raises(KeyError):
-        workspace.write_table("grups", _groups(1))
+        workspace.write_table("grups", groups(1))
     assert not workspace.folder.exists()
 
 
@@ -79,7 +63,7 @@ def test_a_table_that_is_not_in_the_contract_is_refused(workspace):
 
 def _write_then_raise(workspace: Workspace, error: BaseException) -> None:
     with workspace.table_writer("groups") as writer:
-        writer.write(_groups(10))
+        writer.write(groups(10))
         raise error
 
 
@@ -92,11 +76,11 @@ def test_what_the_block_raises_is_told_as_it_is_and_leaves_nothing(workspace, er
     with pytest.raises(type(error)) as raised:
         _write_then_raise(workspace, error)
     assert raised.value is error
-    assert _files(workspace) == []
+    assert files_of(workspace) == []
 
 
 def test_a_failed_table_leaves_the_one_before_it(workspace):
-    workspace.write_table("groups", _groups(3))
+    workspace.write_table("groups", groups(3))
     with pytest.raises(RuntimeError):
         _write_then_raise(workspace, RuntimeError())
     assert workspace.read_table("groups").num_rows == 3
@@ -107,11 +91,11 @@ def test_a_failed_table_leaves_the_one_before_it(workspace):
 
 def test_a_full_disk_is_told_and_leaves_no_partial_table(workspace, full_disk):
     with pytest.raises(StorageError, match=r"groups\.parquet: cannot be written") as raised:
-        workspace.write_table("groups", _groups(100_000))
+        workspace.write_table("groups", groups(100_000))
     assert raised.value.exit_code == 4
     assert raised.value.hint == "free space or choose another folder with --reports"
     assert raised.value.where == str(workspace.table_path("groups"))
-    assert _files(workspace) == []
+    assert files_of(workspace) == []
 
 
 def test_a_disk_that_fills_between_row_groups(workspace, full_disk):
@@ -119,19 +103,19 @@ def test_a_disk_that_fills_between_row_groups(workspace, full_disk):
         with workspace.table_writer("groups") as writer:
             for number in range(100):
                 written.append(number)
-                writer.write(_groups(2000))
+                writer.write(groups(2000))
 
     written: list[int] = []
     with pytest.raises(StorageError):
         fill()
     assert 1 < len(written) < 100
-    assert _files(workspace) == []
+    assert files_of(workspace) == []
 
 
 def test_a_full_disk_does_not_take_the_table_before_it(workspace, full_disk):
-    workspace.write_table("groups", _groups(10))
+    workspace.write_table("groups", groups(10))
     with pytest.raises(StorageError):
-        workspace.write_table("groups", _groups(100_000))
+        workspace.write_table("groups", groups(100_000))
     assert workspace.read_table("groups").num_rows == 10
 
 
@@ -139,7 +123,7 @@ def test_a_full_disk_leaves_no_partial_file(workspace, full_disk):
     workspace.write_bytes("report.html", b"before")
     with pytest.raises(StorageError, match=r"report\.html: cannot be written"):
         workspace.write_bytes("report.html", b"x" * 100_000)
-    assert _files(workspace) == ["report.html"]
+    assert files_of(workspace) == ["report.html"]
     assert (workspace.folder / "report.html").read_bytes() == b"before"
 
 
@@ -157,8 +141,8 @@ def test_a_file_in_the_place_of_a_folder(workspace, tmp_path, obstacle):
 def test_a_folder_in_the_place_of_a_file(workspace):
     (workspace.folder / "artifacts" / "groups.parquet").mkdir(parents=True)
     with pytest.raises(StorageError, match=r"groups\.parquet: cannot be written"):
-        workspace.write_table("groups", _groups(1))
-    assert _files(workspace) == []
+        workspace.write_table("groups", groups(1))
+    assert files_of(workspace) == []
 
 
 def test_a_name_too_long_for_a_file(workspace):
@@ -188,7 +172,7 @@ def test_no_technique_leads_out_of_the_run(workspace, tmp_path, technique):
 def test_files_are_written_under_their_names(workspace, name):
     assert workspace.write_bytes(name, b"content") == name
     assert (workspace.folder / name).read_bytes() == b"content"
-    assert _files(workspace) == [name]
+    assert files_of(workspace) == [name]
 
 
 # Who may read
