@@ -36,6 +36,10 @@ class Target:
 
 #: figure (or the beginning of its name) → what is to be said where its target is missed
 WHY = {
+    "kernel.plain_error": (
+        "probably since random weights of 20 columns make many small interactions of every order, hard to tell apart"
+        " from so few of 2^20 coalitions; without its selection of features shap pairs its coalitions too"
+    ),
     "permutation.": (
         "of 2,000 rows; the bare model would take 0.5 to 0.75 of the processor's time that this takes, and each"
         " shuffled row must still be written for the model, encoded, checked and scored. Running the network from its"

@@ -33,6 +33,7 @@ _P_NOTE = (
     " p: how likely rows were to fare so much worse if shuffling the feature did neither good nor harm; adjusted for"
     " the number of features."
 )
+_WITH_INTERVALS = 3  # techniques beside each other whose intervals have room
 _OUTPUTS = 3  # outputs drawn; the others are in the table
 
 
@@ -104,12 +105,18 @@ def _of_output(reading: Reading, rows: Sequence[Row], output: str | None, id: st
         *((_P_NOTE,) if any(reading.record.fact(f"explain/{t}", "p_values") for t in techniques) else ()),
     )
     columns = (Column("Feature", weight=1.5), *(Column(marked(reading, t), weight=1.6) for t in techniques))
+    brief = len(techniques) > _WITH_INTERVALS
     cells = tuple(
-        ((name(f),), *(_cell(reading, found[t, f]) if (t, f) in found else dash() for t in techniques))
+        ((name(f),), *(_cell(reading, found[t, f], brief) if (t, f) in found else dash() for t in techniques))
         for f in features
     )
     hidden = (
-        line(f"The {TOP} features with the best ranks; {more} more are in the table named as source.") if more else ()
+        *(line("Intervals are in the table named as source. ") if brief else ()),
+        *(
+            line(f"The {TOP} features with the best ranks; {more} more are in the table named as source.")
+            if more
+            else ()
+        ),
     )
     return [
         Figure(f"{id}-figure", f"Importance of features{about}", tuple(panels), note, ("importance",)),
@@ -132,11 +139,12 @@ def _mark(row: Row) -> Mark:
     return Mark(row["feature"], number(value), value, low, high)
 
 
-def _cell(reading: Reading, row: Row) -> Content:
+def _cell(reading: Reading, row: Row, brief: bool) -> Content:
+    """A value, and beside it its rank, its interval where there is room, and its p-value where there is one."""
     facts = [f"rank {row['rank']}"] if row["rank"] is not None else []
-    if row["ci_low"] is not None or row["ci_high"] is not None:
+    if not brief and (row["ci_low"] is not None or row["ci_high"] is not None):
         facts.append(interval(row["ci_low"], row["ci_high"]))
-    elif row["std_error"] is not None:
+    elif not brief and row["std_error"] is not None:
         facts.append(f"± {number(row['std_error'])}")
     chance = reading.record.fact(f"explain/{row['technique']}", "p_values", {}).get(row["feature"])
     if chance is not None and chance["p_adjusted"] is not None:
