@@ -109,6 +109,8 @@ def family(metric: str) -> str:
 
 #: other words of the report → what they mean
 TERMS: dict[str, str] = {
+    "accumulated local effects": "How the output moves with a feature, told from small steps of it in rows that are"
+    " there: no row is made that could not occur.",
     "attribution": "One feature's contribution to one output for one row.",
     "background": "Reference rows that stand for “this feature is absent”.",
     "base value": "What attributions start from: the mean output over the background, or LIME's intercept.",
@@ -118,12 +120,21 @@ TERMS: dict[str, str] = {
     "disparity": "A comparison of two groups, as a difference or a ratio.",
     "evidence": "A table or image of this run, named with its digest.",
     "favourable outcome": "The outcome that people want; selection rates and impact ratios count it.",
+    "failing": "Of a technique: its explanations are no better than chance, or ignore what the model learnt.",
     "group": "The rows that share a value of a sensitive attribute, or of a crossing of several.",
+    "H²": "Of a pair of features, the share of their joint effect’s variance that is not the sum of both: 0 is no"
+    " interaction.",
     "importance": "How much a feature matters over many rows; each technique has a scale of its own.",
     "insufficient data": "Too few rows to judge: neither a pass nor a failure.",
     "interval": "Range that covers the true value with the stated confidence.",
+    "p": "A p-value: how likely a result at least so far from chance is, if there is nothing but chance.",
+    "partial dependence": "The mean output when a feature is set to a value in every row.",
     "policy": "Thresholds that the owner declared before the run.",
     "reference group": "The group that others of its attribute are compared with.",
+    "Shapley value": "A feature’s share in a prediction: what it adds, averaged over all orders in which features may"
+    " come in.",
+    "standard error": "How far a value lies, typically, from what it would be with endless sampling; shown after ±.",
+    "superpixel": "A region of like pixels that an image is cut into; LIME explains images by them.",
     "undefined": "0 divided by 0: there is no value, and none is made up.",
 }
 
@@ -162,6 +173,7 @@ MEASURES = {
     "max_sensitivity": "max-sensitivity",
     "parameter_randomisation": "likeness to random weights",
     "random_logit": "likeness to another class",
+    "completeness_std_error": "completeness standard error",
     "gini_sparseness": "sparseness (Gini)",
     "entropy": "entropy (nats)",
 }
@@ -181,9 +193,11 @@ QUALITIES = {
     " correlation, 1 at best.",
     "null_feature_share": "Share of the explanation that goes to features which change nothing: 0 at best.",
     "completeness_error": "How far attributions and base value miss the prediction when added up: 0 at best.",
+    "completeness_std_error": "Standard error of the sum of an explanation, from the technique’s own sampling: a"
+    " completeness error of this size is chance.",
     "max_sensitivity": "How far the explanation moves, over its size, when the row is moved a little, at worst: 0 at"
     " best; 1 is as far as the explanation is long.",
-    "average_sensitivity": "The same on average.",
+    "average_sensitivity": "How far it moves on average.",
     "seed_stability": "Share of the largest features that two seeds have in common, among all that either has: 1 at"
     " best.",
     "parameter_randomisation": "Rank correlation with the explanation of the same model with random weights: near 0 at"
@@ -200,6 +214,17 @@ QUALITIES = {
     " as much as the explanation.",
     "box_mass": "Share of a map that lies in the known region of the true class.",
     "empty_map": "Share of maps in which nothing speaks for the class.",
+}
+
+
+#: measures of agreement → what they mean, in a sentence
+AGREEMENTS = {
+    "spearman": "whether both put features, or places of an image, in the same order: 1 is the same order, 0 chance.",
+    "kendall": "the same, from the share of pairs of features that are in the same order.",
+    "feature_agreement": "share of the largest features of one that are the other’s too. Chance alone gives their"
+    " number over that of all features.",
+    "sign_agreement": "share of the largest features that both have, with the same sign.",
+    "ssim": "whether two maps look alike: 1 at most.",
 }
 
 

@@ -186,6 +186,8 @@ class Scale:
 
 def tick_text(value: float) -> str:
     shown = f"{value:.6g}"
+    if "e" not in shown and abs(value) >= 10_000:
+        shown = f"{value:,.0f}"
     if shown in ("-0", "0"):
         return "0"
     return shown.replace("-", "−").replace("e−0", "e−").replace("e+0", "e")

@@ -18,21 +18,23 @@ from tasks.report.document import (
     num,
     said,
     status,
+    strong,
 )
 from tasks.report.numbers import interval, number
-from tasks.report.reading import Reading, Row
-from tasks.report.sections.shared import TOP, dash, left_out, top
-from tasks.report.words import measure_label
+from tasks.report.reading import Reading, Row, upper_first
+from tasks.report.sections.shared import TOP, dash, joined, left_out, top
+from tasks.report.words import AGREEMENTS, measure_label
 
 #: measures shown first
 _FIRST = ("spearman", "feature_agreement", "sign_agreement", "ssim")
 #: measures of whole importances, not of single rows, begin so
-_OF_IMPORTANCE = "importance_"
+OF_IMPORTANCE = "importance_"
 _DECIDED = (
     "Compared is what the techniques say of the output that scores highest for each row among those explained. Where"
     " nothing speaks for a class, what is said of it is little but noise: agreement on those is low by nature, and is"
     " in the table alone."
 )
+_TEXT = "An explanation that other techniques contradict is weaker evidence."
 _MEASURES = 5  # columns of measures; the others are in the table
 _PAIRS = 6  # more pairs of techniques than these are shown as a matrix
 _INTERVALS = 6  # with more techniques there is no room in it for intervals
@@ -47,13 +49,9 @@ def agreement(reading: Reading) -> Section:
     rows = reading.rows("agreement")
     if not rows:
         return Section("agreement", title, (Paragraph((said(reading.why_absent("agreement")),)),))
-    text = (
-        "An explanation that other techniques contradict is weaker evidence. Values near 1 mean agreement, near 0"
-        " chance."
-    )
-    whole = [r for r in rows if r["measure"].startswith(_OF_IMPORTANCE)]
-    rows = [r for r in rows if not r["measure"].startswith(_OF_IMPORTANCE)]
-    blocks: list[Block] = [Paragraph(line(text))]
+    whole = [r for r in rows if r["measure"].startswith(OF_IMPORTANCE)]
+    rows = [r for r in rows if not r["measure"].startswith(OF_IMPORTANCE)]
+    blocks: list[Block] = [Paragraph(line(_TEXT, *_extremes(reading, rows)))]
     if any(r["output"] is None for r in rows):
         rows = [r for r in rows if r["output"] is None]
         blocks.append(Paragraph(line(_DECIDED)))
@@ -68,7 +66,29 @@ def agreement(reading: Reading) -> Section:
             blocks += _matrices(reading, id, caption, part, measures)
         elif part:
             blocks.append(_table(reading, f"agreement-{id}", caption, part))
-    return Section("agreement", title, tuple(blocks))
+    return Section("agreement", title, (*blocks, *_meanings(blocks)))
+
+
+def _extremes(reading: Reading, rows: Sequence[Row]) -> str:
+    """Which pairs are most and least alike, where there are several."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for r in rows:
+        if r["measure"] == "spearman" and r["value"] is not None:
+            found.setdefault((r["technique_a"], r["technique_b"]), []).append(r["value"])
+    means = {pair: sum(values) / len(values) for pair, values in found.items()}
+    if len(means) < 2:
+        return ""
+    ends = (max(means, key=lambda pair: means[pair]), min(means, key=lambda pair: means[pair]))
+    most, least = (f"{joined([reading.technique(t) for t in pair])} ({number(means[pair])})" for pair in ends)
+    return f" Row by row, {most} agree most and {least} least, by the rank correlation of what they say."
+
+
+def _meanings(blocks: Sequence[Block]) -> list[Block]:
+    """What the measures mean that stand in the tables."""
+    tables = [b for b in blocks if isinstance(b, Table)]
+    shown = " ".join(text for b in tables for text in (b.caption, *(c.label for c in b.columns)))
+    told = [(measure_label(m), text) for m, text in AGREEMENTS.items() if measure_label(m) in shown]
+    return [Bullets(tuple(line(strong(upper_first(label)), f": {text}") for label, text in told))] if told else []
 
 
 def _matrices(
@@ -122,7 +142,7 @@ def _table(reading: Reading, id: str, caption: str, rows: Sequence[Row]) -> Tabl
         key=lambda p: (places[p[:2]], -often.get(p[2], 0)) if len(often) > 2 else (places[p[:2]], 0),
     )
     shown, more = top(ordered)
-    whole = "all" if any(r["measure"].startswith(_OF_IMPORTANCE) for r in rows) else "each row’s highest"
+    whole = "all" if any(r["measure"].startswith(OF_IMPORTANCE) for r in rows) else "each row’s highest"
     columns = (
         Column("Techniques", weight=1.4),
         Column("Output"),

@@ -12,6 +12,7 @@ from tasks.report.document import (
     Figure,
     Paragraph,
     Section,
+    Span,
     Table,
     aside,
     line,
@@ -20,13 +21,13 @@ from tasks.report.document import (
     said,
 )
 from tasks.report.figures import Bars, Mark
-from tasks.report.numbers import interval, number, p_value
+from tasks.report.numbers import count, fraction, interval, number, p_value
 from tasks.report.reading import Reading, Row
 from tasks.report.sections.agreement import agreement
 from tasks.report.sections.effects import effects
 from tasks.report.sections.overlays import overlays
 from tasks.report.sections.quality import marked, quality
-from tasks.report.sections.shared import TOP, dash, joined, top
+from tasks.report.sections.shared import TOP, dash, joined, plural, top
 from tasks.report.sections.single import single_rows
 
 _P_NOTE = (
@@ -34,6 +35,7 @@ _P_NOTE = (
     " the number of features."
 )
 _WITH_INTERVALS = 3  # techniques beside each other whose intervals have room
+_NOUGHT = 1e-15
 _OUTPUTS = 3  # outputs drawn; the others are in the table
 
 
@@ -43,9 +45,12 @@ def explanations(reading: Reading) -> Section:
         text = "No technique was planned in this audit."
         return Section("explanations", "Explanations", (Paragraph(line(text)),))
     done = [r for r in planned if isinstance(r, Done)]
-    names = [reading.technique(r.stage.removeprefix("explain/")) for r in done]
-    lead = f"{joined(names) or 'No technique'} explained the same rows of the same model."
-    blocks: list[Block] = [Paragraph(line(lead), lead=True)]
+    local = [r for r in done if not any(t.name.startswith("effects/") for t in r.tables)]
+    overall = [r for r in done if r not in local]
+    lead = f"{joined(_titles(reading, local)) or 'No technique'} explained the same rows of the same model."
+    if overall:
+        lead += f" As a whole it is described, over such rows, by {joined(_titles(reading, overall))}."
+    blocks: list[Block] = [Paragraph(line(lead), lead=True), *_bound(reading)]
     for result in planned:
         if not isinstance(result, Done):
             title = reading.technique(result.stage.removeprefix("explain/"))
@@ -59,6 +64,23 @@ def explanations(reading: Reading) -> Section:
         quality(reading),
     )
     return Section("explanations", "Explanations", tuple(blocks), tuple(s for s in sections if s is not None))
+
+
+def _titles(reading: Reading, results: Sequence[Done]) -> list[str]:
+    return [reading.technique(r.stage.removeprefix("explain/")) for r in results]
+
+
+def _bound(reading: Reading) -> list[Block]:
+    """Which columns are explained as one."""
+    groups = reading.config.explain.feature_groups
+    if not groups:
+        return []
+    parts: list[str | Span] = ["Columns that the config binds together are explained as one: "]
+    for group, columns in groups.items():
+        parts += [name(group), " ("]
+        parts += [part for column in columns for part in (name(column), ", ")][:-1]
+        parts += [")", ", "]
+    return [Paragraph(line(*parts[:-1], "."))]
 
 
 # ---------------------------------------------------------------- importance
@@ -84,7 +106,36 @@ def _importance(reading: Reading) -> Section | None:
     if len(outputs) > _OUTPUTS:
         rest = f"{len(outputs) - _OUTPUTS} more outputs are in the importance table."
         blocks.append(Paragraph(line(rest)))
-    return Section("importance", "Which features matter", tuple(blocks))
+    return Section("importance", "Which features matter", (*blocks, *_conditions(reading)))
+
+
+def _conditions(reading: Reading) -> list[Block]:
+    """Within which rows a feature was shuffled, where permutation importance is conditional."""
+    told = reading.record.fact("explain/permutation", "conditional", {}) or {}
+    if not told:
+        return []
+    columns = (
+        Column("Feature"),
+        Column("Rows alike in", weight=2.4),
+        Column("Strata", "right"),
+        Column("Rows with another value to take", "right", weight=1.4),
+    )
+    shown, more = top(list(told.items()))
+    rows = tuple(
+        (
+            (name(feature),),
+            line(*[part for f in facts["given"] for part in (name(f), ", ")][:-1]) if facts["given"] else dash(),
+            (num(count(facts["strata"])),),
+            (num(fraction(facts["movable"], facts["rows"])),),
+        )
+        for feature, facts in shown
+    )
+    note = line(
+        "Permutation importance shuffled a feature only among rows (a stratum) whose correlated features are alike: it"
+        " tells what the feature adds to these. Other rows stay as they are.",
+        *((f" {plural(more, 'more feature is', 'more features are')} in summary.json.",) if more else ()),
+    )
+    return [Table("importance-strata", "What a feature was shuffled within", columns, rows, note)]
 
 
 def _of_output(reading: Reading, rows: Sequence[Row], output: str | None, id: str) -> list[Block]:
@@ -98,7 +149,7 @@ def _of_output(reading: Reading, rows: Sequence[Row], output: str | None, id: st
             for feature in features
         )
         told = "; ".join(f"{m.label}: {m.text}" for m in marks)
-        panels.append(Bars(marked(reading, technique), marks, description=f"Importance, highest first. {told}."))
+        panels.append(Bars(marked(reading, technique), marks, description=f"Importance, the best ranks first. {told}."))
     about = f" for {output}" if output is not None else ""
     note = line(
         "Features in the order of their best rank; whiskers are intervals, or one standard error where there are none.",
@@ -133,10 +184,15 @@ def _ordered(rows: Sequence[Row]) -> list[str]:
 
 
 def _mark(row: Row) -> Mark:
-    value, low, high, error = row["importance"], row["ci_low"], row["ci_high"], row["std_error"]
+    value, low, high, error = _clean(row["importance"]), row["ci_low"], row["ci_high"], row["std_error"]
     if value is not None and low is None and high is None and error is not None:
         low, high = value - error, value + error
     return Mark(row["feature"], number(value), value, low, high)
+
+
+def _clean(value: float | None) -> float | None:
+    """A nought that sums of rounded numbers missed is shown as one."""
+    return 0.0 if value is not None and abs(value) < _NOUGHT else value
 
 
 def _cell(reading: Reading, row: Row, brief: bool) -> Content:
@@ -149,4 +205,4 @@ def _cell(reading: Reading, row: Row, brief: bool) -> Content:
     chance = reading.record.fact(f"explain/{row['technique']}", "p_values", {}).get(row["feature"])
     if chance is not None and chance["p_adjusted"] is not None:
         facts.append(f"p {p_value(chance['p_adjusted'])}")
-    return (num(number(row["importance"])), *((aside("; ".join(facts)),) if facts else ()))
+    return (num(number(_clean(row["importance"]))), *((aside("; ".join(facts)),) if facts else ()))

@@ -11,7 +11,9 @@ def glossary(reading: Reading) -> Section:
     used = {r["metric"] for r in (*reading.group_metrics, *reading.disparities)} | {
         c.metric for c in reading.config.policy
     }
-    terms = [((strong(word),), line(meaning)) for word, meaning in sorted(TERMS.items())]
+    terms = [
+        ((strong(word),), line(meaning)) for word, meaning in sorted(TERMS.items(), key=lambda item: item[0].lower())
+    ]
     sections = [
         Section(
             "terms",

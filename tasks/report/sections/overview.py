@@ -24,10 +24,13 @@ from tasks.report.document import (
 )
 from tasks.report.numbers import interval, limit, number, percent
 from tasks.report.reading import Reading, Row
+from tasks.report.sections.agreement import OF_IMPORTANCE
+from tasks.report.sections.quality import marked, verdicts
 from tasks.report.sections.shared import (
     CHECKS,
     check_name,
     dash,
+    joined,
     left_out,
     limit_text,
     nearest_bound,
@@ -43,6 +46,7 @@ HEADLINES = {
     "incomplete": "Something that was planned is missing. What is there is in its place and can be read.",
 }
 _MOST_IMPORTANT = 3
+_TECHNIQUES = 8  # whose first features are named
 
 
 def headline(reading: Reading) -> Content:
@@ -140,6 +144,7 @@ def _plain(reading: Reading) -> Bullets:
         *_performance(reading),
         *_gaps(reading),
         *_drivers(reading),
+        *_trust(reading),
         _gate(reading),
         _found(reading),
     ]
@@ -215,20 +220,45 @@ def _gaps(reading: Reading) -> list[Content]:
 
 
 def _drivers(reading: Reading) -> list[Content]:
-    """The features that each technique ranks first."""
-    found = []
+    """The features ranked first: techniques that rank the same ones first share a sentence."""
     by_technique: dict[str, list[Row]] = {}
     for row in reading.importance:
         by_technique.setdefault(row["technique"], []).append(row)
-    for technique, rows in list(by_technique.items())[:4]:
+    said_by: dict[tuple[str | None, tuple[str, ...]], list[str]] = {}
+    for technique, rows in list(by_technique.items())[:_TECHNIQUES]:
         first = rows[0]["output"]
         ranked = sorted((r for r in rows if r["output"] == first and r["rank"] is not None), key=lambda r: r["rank"])
-        names = [name(r["feature"]) for r in ranked[:_MOST_IMPORTANT]]
-        if not names:
-            continue
-        about: list = [" for ", name(first)] if first is not None and len({r["output"] for r in rows}) > 1 else []
-        listed = [part for n in names for part in (n, ", ")][:-1]
-        found.append(line(f"{reading.technique(technique)} ranks these features first", *about, ": ", *listed, "."))
+        features = tuple(r["feature"] for r in ranked[:_MOST_IMPORTANT])
+        about = first if len({r["output"] for r in rows}) > 1 else None
+        if features:
+            said_by.setdefault((about, features), []).append(marked(reading, technique))
+    found = []
+    for (output, features), techniques in said_by.items():
+        about = [" for ", name(output)] if output is not None else []
+        listed = [part for feature in features for part in (name(feature), ", ")][:-1]
+        verb = "ranks" if len(techniques) == 1 else "rank"
+        found.append(line(f"{joined(techniques)} {verb} these features first", *about, ": ", *listed, "."))
+    return found
+
+
+def _trust(reading: Reading) -> list[Content]:
+    """Whether the explanations hold: which techniques fail, and how many pairs of them disagree."""
+    states = {t: state for t, state in verdicts(reading).items() if state != "not_judged"}
+    failing = [reading.technique(t) for t, state in states.items() if state == "fails"]
+    found: list[Content] = []
+    if states:
+        told = "Every technique that was judged explains better than chance does"
+        if failing:
+            told = f"Not to be relied on, as marked: {joined(failing)}"
+        found.append(line(told, " (", link("how good the explanations are", "#quality"), ")."))
+    single = [r for r in reading.rows("agreement") if not r["measure"].startswith(OF_IMPORTANCE)]
+    pairs = {(r["technique_a"], r["technique_b"]) for r in single}
+    if pairs:
+        apart = {tuple(d["techniques"]) for d in reading.record.fact("agreement", "disagreements", []) or []}
+        told = f"Of {plural(len(pairs), 'pair', 'pairs')} of techniques, {plural(len(apart), 'disagrees', 'disagree')}"
+        if len(pairs) == 1:
+            told = f"The two techniques that were compared {'disagree' if apart else 'do not disagree much'}"
+        found.append(line(told, " (", link("whether the techniques agree", "#agreement"), ")."))
     return found
 
 

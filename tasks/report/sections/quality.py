@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from tasks.report.document import (
@@ -22,9 +23,9 @@ from tasks.report.document import (
     status,
     strong,
 )
-from tasks.report.numbers import number
+from tasks.report.numbers import MINUS, number
 from tasks.report.reading import Reading, Row, upper_first
-from tasks.report.sections.shared import TOP, dash, joined
+from tasks.report.sections.shared import TOP, dash, joined, plural
 from tasks.report.words import QUALITIES, measure_label
 
 #: measures of the first table, and of the second; what else was measured is in a third
@@ -37,6 +38,9 @@ MORE = (
     "random_logit", "gini_sparseness",
 )  # fmt: skip
 RANDOM = "random"
+_PLURALS = {"draws": "draw", "takes": "take", "has": "have", "is": "are", "cannot": "cannot"}
+_LEAST = 1e-4  # smaller sizes are told as smaller than this
+_ORDER = "insertion_minus_deletion"
 #: findings that say why a technique fails
 FAILURES = ("no_better_than_random", "unchanged_by_randomisation")
 _RULES = (
@@ -66,6 +70,9 @@ def quality(reading: Reading) -> Section | None:
     found = _chosen(rows)
     blocks: list[Block] = [Paragraph(line(_lead(reading, several=_several(found))))]
     failing = [f for f in reading.findings if f.code in FAILURES]
+    standing = _standing(reading, found)
+    if standing:
+        blocks.append(Paragraph(line(standing)))
     if failing:
         told = tuple((said(reading.with_titles(f)),) for f in failing[:TOP])
         blocks.append(Callout("Explanations that fail", "bad", told))
@@ -82,6 +89,32 @@ def quality(reading: Reading) -> Section | None:
     if meanings:
         blocks.append(Bullets(tuple(line(strong(_label(m)), f": {text}") for m, text in meanings)))
     return Section("quality", "How good the explanations are", tuple(blocks))
+
+
+def _standing(reading: Reading, found: Mapping[tuple[str, str], Row]) -> str:
+    """How many techniques pass, and how far the best of them is from chance; empty where none was judged."""
+    states = {t: state for t, state in verdicts(reading).items() if state != "not_judged"}
+    if not states:
+        return ""
+    passed = [t for t, state in states.items() if state == "passes"]
+    text = (
+        f"{plural(len(states), 'technique was', 'techniques were')} judged, and {_how_many(len(passed), len(states))}."
+    )
+    known = {t: row["value"] for t in (*passed, RANDOM) if (row := found.get((_ORDER, t))) and row["value"] is not None}
+    chance = known.pop(RANDOM, None)
+    if not known or chance is None:
+        return text
+    best = max(known, key=lambda t: known[t])
+    return (
+        f"{text} The features that {reading.technique(best)} names first move the output most: insertion minus deletion"
+        f" {number(known[best])}, against {number(chance)} for a random order."
+    )
+
+
+def _how_many(passed: int, judged: int) -> str:
+    if passed == judged:
+        return "it passes" if judged == 1 else "all pass"
+    return "it fails" if judged == 1 else f"{passed} of them {'passes' if passed == 1 else 'pass'}"
 
 
 def _chosen(rows: Sequence[Row]) -> dict[tuple[str, str], Row]:
@@ -161,8 +194,16 @@ def _not_measured(reading: Reading, measures: Sequence[str]) -> str:
         if labels:
             by_reason.setdefault((joined(labels), entry["reason"]), []).append(reading.technique(entry["technique"]))
     return "".join(
-        f" {upper_first(joined(who))} without {what}: {reason}." for (what, reason), who in by_reason.items()
+        f" {upper_first(joined(who))} without {what}: {_of_all(reason) if len(who) > 1 else reason}."
+        for (what, reason), who in by_reason.items()
     )
+
+
+def _of_all(reason: str) -> str:
+    """A reason about one technique, said of several."""
+    first, _, rest = reason.partition(" ")
+    verb, _, end = rest.partition(" ")
+    return f"they {_PLURALS[verb]} {end}" if first == "it" and verb in _PLURALS else reason
 
 
 def _measured(row: Row | None) -> Content:
@@ -174,6 +215,18 @@ def _measured(row: Row | None) -> Content:
     if state != "ok":
         return (muted(f"{number(row['value'])}, "), status(state))
     return (
-        num(number(row["value"])),
-        *((aside(f"± {number(row['std_error'])}"),) if row["std_error"] is not None else ()),
+        num(_small(row["value"], row["std_error"])),
+        *((aside(f"± {_small(row['std_error'])}"),) if row["std_error"] else ()),
     )
+
+
+def _small(value: float, error: float | None = None) -> str:
+    """A measure with digits down to the first one of its standard error, five decimals at most."""
+    if 0 < abs(value) < _LEAST:
+        return f"< {_LEAST:f}".rstrip("0") if value > 0 else number(0.0)
+    size = error or abs(value)
+    if size and abs(value) < 1:
+        decimals = min(max(math.ceil(-math.log10(size)), 3), 5)
+        text = f"{abs(value):.{decimals}f}"
+        return (MINUS if value < 0 and float(text) else "") + text
+    return number(value)

@@ -6,12 +6,15 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tasks.agreement.quality import DIRECTIONS
 from tasks.contracts import Done, Finding
 from tasks.report.document import Bullets, Callout, Paragraph, Section, Table
 from tasks.report.reading import Reading
 from tasks.report.sections.agreement import agreement
 from tasks.report.sections.explanations import explanations
+from tasks.report.sections.overview import overview
 from tasks.report.sections.quality import MORE, PRIMARY, quality
 from tasks.report.words import QUALITIES
 from tests.tasks.report.report_builder import config_of, record_of, table, workspace_of
@@ -180,3 +183,113 @@ def test_a_wide_matrix_leaves_its_intervals_to_the_table(tmp_path: Path) -> None
     rows = [pair(a, b, "a", "spearman", None, 0.2) for a, b in combinations("abcdefgh", 2)]
     made = agreement(reading_of(tmp_path, {"agreement": rows}))
     assert cells(tables_of(made)["agreement-table-spearman"])[0] == ["b", "0.200", *[""] * 6]
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (0.2, 0.009, "0.200± 0.009"),
+        (0.003, 0.00029, "0.0030± 0.0003"),
+        (0.654, 0.00099, "0.6540± 0.0010"),
+        (-0.2, 0.02, "−0.200± 0.020"),
+        (-0.0002, 0.02, "0.000± 0.020"),
+        (1.8e-17, 9e-19, "< 0.0001± < 0.0001"),
+        (-1e-9, None, "0.000"),
+        (0.0, None, "0.000"),
+        (0.0, 0.0, "0.000"),
+        (1.742, 0.107, "1.742± 0.107"),
+        (None, None, "undefined"),
+    ],
+)
+def test_a_measure_has_the_digits_that_its_error_leaves_it(
+    tmp_path: Path, value: float | None, error: float | None, text: str
+) -> None:
+    measured = row("shap", None, "infidelity", value) | {"std_error": error}
+    made = quality(reading_of(tmp_path, {"explanation_quality": [measured]}))
+    assert made is not None
+    assert cells(tables_of(made)["quality-more"]) == [["SHAP", text]]
+
+
+def _apart(verdicts: dict[str, str], pairs: list[list[str]]) -> Done:
+    return Done("agreement", facts={"verdicts": verdicts, "disagreements": [{"techniques": p} for p in pairs]})
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "techniques", "disagree", "said"),
+    [
+        (
+            {"shap": "passes", "lime": "passes", "ale": "not_judged"},
+            ["lime", "shap"],
+            [],
+            [
+                "Every technique that was judged explains better than chance does (how good the explanations are).",
+                "The two techniques that were compared do not disagree much (whether the techniques agree).",
+            ],
+        ),
+        (
+            {"shap": "passes", "lime": "fails", "random": "not_judged"},
+            ["gradcam", "lime", "shap"],
+            [["lime", "shap"], ["lime", "shap"]],
+            [
+                "Not to be relied on, as marked: LIME (how good the explanations are).",
+                "Of 3 pairs of techniques, 1 disagrees (whether the techniques agree).",
+            ],
+        ),
+        ({"shap": "not_judged"}, [], [], []),
+    ],
+)
+def test_the_summary_says_what_the_explanations_are_worth(
+    tmp_path: Path, verdicts: dict[str, str], techniques: list[str], disagree: list[list[str]], said: list[str]
+) -> None:
+    rows = [
+        {"technique_a": a, "technique_b": b, "output": None, "measure": "spearman", "k": None, "value": 0.5,
+         "ci_low": None, "ci_high": None, "n_rows": 9}
+        for a, b in combinations(techniques, 2)
+    ]  # fmt: skip
+    made = overview(reading_of(tmp_path, {"agreement": rows} if rows else {}, _apart(verdicts, disagree)))
+    bullets = [text_of(item) for b in made.blocks if isinstance(b, Bullets) for item in b.items]
+    about = ("how good the explanations are", "whether the techniques agree")
+    assert [text for text in bullets if any(words in text for words in about)] == said
+
+
+def test_techniques_that_rank_the_same_features_first_share_a_sentence(tmp_path: Path) -> None:
+    rows = [
+        {"technique": technique, "output": "a", "feature": feature, "importance": 1.0 / rank, "std_error": None,
+         "ci_low": None, "ci_high": None, "rank": rank, "score": "mean |attribution|", "n_rows": 9}
+        for technique, order in (("shap", "xyz"), ("lime", "zyx"), ("smooth", "xyz"))
+        for rank, feature in enumerate(order, 1)
+    ]  # fmt: skip
+    facts = {"verdicts": {"smooth": "fails"}}
+    made = overview(reading_of(tmp_path, {"importance": rows}, Done("agreement", facts=facts)))
+    bullets = [text_of(item) for b in made.blocks if isinstance(b, Bullets) for item in b.items]
+    assert [text for text in bullets if "features first" in text] == [
+        "SHAP and smooth (failing) rank these features first: x, y, z.",
+        "LIME ranks these features first: z, y, x.",
+    ]
+
+
+def test_the_lead_of_agreement_names_the_ends_and_the_foot_what_is_shown(tmp_path: Path) -> None:
+    values = {("lime", "shap"): 0.2, ("gradcam", "lime"): 0.9, ("gradcam", "shap"): 0.5}
+    rows = [
+        {"technique_a": a, "technique_b": b, "output": "a", "measure": "spearman", "k": None, "value": value,
+         "ci_low": None, "ci_high": None, "n_rows": 9}
+        for (a, b), value in values.items()
+    ]  # fmt: skip
+    made = agreement(reading_of(tmp_path, {"agreement": rows}))
+    lead = next(text_of(b.content) for b in made.blocks if isinstance(b, Paragraph))
+    assert lead.endswith(
+        " Row by row, Grad-CAM and LIME (0.900) agree most and LIME and SHAP (0.200) least, by the rank correlation of"
+        " what they say."
+    )
+    (meanings,) = [b for b in made.blocks if isinstance(b, Bullets)]
+    assert [text_of(item).partition(":")[0] for item in meanings.items] == ["Spearman correlation"]
+
+
+def test_the_quality_section_counts_those_that_pass_and_names_the_best(tmp_path: Path) -> None:
+    made = quality(reading_of(tmp_path, {"explanation_quality": ROWS}, Done("agreement", (), (), (FAILED,), (), FACTS)))
+    assert made is not None
+    told = [text_of(b.content) for b in made.blocks if isinstance(b, Paragraph)]
+    assert (
+        "2 techniques were judged, and 1 of them passes. The features that SHAP names first move the output most:"
+        " insertion minus deletion 0.200, against 0.400 for a random order." in told
+    )
