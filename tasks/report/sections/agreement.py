@@ -51,9 +51,11 @@ def agreement(reading: Reading) -> Section:
         return Section("agreement", title, (Paragraph((said(reading.why_absent("agreement")),)),))
     whole = [r for r in rows if r["measure"].startswith(OF_IMPORTANCE)]
     rows = [r for r in rows if not r["measure"].startswith(OF_IMPORTANCE)]
-    blocks: list[Block] = [Paragraph(line(_TEXT, *_extremes(reading, rows)))]
-    if any(r["output"] is None for r in rows):
+    decided = any(r["output"] is None for r in rows)
+    if decided:
         rows = [r for r in rows if r["output"] is None]
+    blocks: list[Block] = [Paragraph(line(_TEXT, _extremes(reading, rows)))]
+    if decided:
         blocks.append(Paragraph(line(_DECIDED)))
     told = [f for f in reading.findings if f.code in ("techniques_disagree", "more_techniques_disagree")]
     if told:

@@ -255,7 +255,8 @@ def _trust(reading: Reading) -> list[Content]:
     pairs = {(r["technique_a"], r["technique_b"]) for r in single}
     if pairs:
         apart = {tuple(d["techniques"]) for d in reading.record.fact("agreement", "disagreements", []) or []}
-        told = f"Of {plural(len(pairs), 'pair', 'pairs')} of techniques, {plural(len(apart), 'disagrees', 'disagree')}"
+        apart_told = plural(len(apart), "disagrees", "disagree") if apart else "none disagrees"
+        told = f"Of {plural(len(pairs), 'pair', 'pairs')} of techniques, {apart_told}"
         if len(pairs) == 1:
             told = f"The two techniques that were compared {'disagree' if apart else 'do not disagree much'}"
         found.append(line(told, " (", link("whether the techniques agree", "#agreement"), ")."))

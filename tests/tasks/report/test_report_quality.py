@@ -235,6 +235,12 @@ def _apart(verdicts: dict[str, str], pairs: list[list[str]]) -> Done:
                 "Of 3 pairs of techniques, 1 disagrees (whether the techniques agree).",
             ],
         ),
+        (
+            {"shap": "not_judged"},
+            ["gradcam", "lime", "shap"],
+            [],
+            ["Of 3 pairs of techniques, none disagrees (whether the techniques agree)."],
+        ),
         ({"shap": "not_judged"}, [], [], []),
     ],
 )
@@ -275,6 +281,8 @@ def test_the_lead_of_agreement_names_the_ends_and_the_foot_what_is_shown(tmp_pat
          "ci_low": None, "ci_high": None, "n_rows": 9}
         for (a, b), value in values.items()
     ]  # fmt: skip
+    # One about each row's highest output counts alone where there is one.
+    rows = [r | {"output": None} for r in rows] + [r | {"value": -r["value"]} for r in rows]
     made = agreement(reading_of(tmp_path, {"agreement": rows}))
     lead = next(text_of(b.content) for b in made.blocks if isinstance(b, Paragraph))
     assert lead.endswith(
