@@ -13,6 +13,7 @@ import numpy as np
 
 from configs.schema import AuditConfig
 from tasks.explain.base import Attribution, Prepared, Problem, Saliency, Technique
+from tasks.explain.parts import joined, values_of
 from tasks.explain.stage import settings_of
 from tasks.watch import Watch
 
@@ -98,9 +99,8 @@ def explained_again(
         batch = slice(start, start + technique.batch)
         parts.append(prepared.explain(rows[batch], explained[batch]))
         quiet.advance(0)
-    values = [part.values if isinstance(part, Attribution) else part.maps for part in parts]
-    evaluations = prepared.evaluations + sum(part.evaluations for part in parts)
-    return Again(np.concatenate(values).astype(np.float64), few.drew, evaluations)
+    whole = joined(parts)
+    return Again(values_of(whole).astype(np.float64), few.drew, prepared.evaluations + whole.evaluations)
 
 
 class _Drawing(Problem):

@@ -245,7 +245,7 @@ def joined(pieces: list[Explanation]) -> Any:
     if len(pieces) == 1:
         return pieces[0]
     first = pieces[0]
-    lengths = [len(_values(piece)) for piece in pieces]
+    lengths = [len(values_of(piece)) for piece in pieces]
 
     def arrays(name: str, fill: float | bool) -> dict[str, np.ndarray]:
         keys = dict.fromkeys(key for piece in pieces for key in getattr(piece, name))
@@ -264,7 +264,7 @@ def joined(pieces: list[Explanation]) -> Any:
         "notes": arrays("notes", False),
         "evaluations": sum(piece.evaluations for piece in pieces),
     }
-    values = np.concatenate([_values(piece) for piece in pieces])
+    values = np.concatenate([values_of(piece) for piece in pieces])
     if isinstance(first, Saliency):
         cut = [piece.segments for piece in pieces if isinstance(piece, Saliency) and piece.segments is not None]
         segments = np.concatenate(cut) if len(cut) == len(pieces) else None
@@ -279,7 +279,8 @@ def joined(pieces: list[Explanation]) -> Any:
     )
 
 
-def _values(found: Explanation) -> np.ndarray:
+def values_of(found: Explanation) -> np.ndarray:
+    """(n, m, …) attributions or maps."""
     return found.values if isinstance(found, Attribution) else found.maps
 
 
@@ -320,4 +321,4 @@ def unpacked(content: bytes, rows: int) -> Explanation | None:
             found: Explanation = kind(**values)
     except Exception:  # noqa: BLE001 - whatever it is, it is computed again
         return None
-    return found if len(_values(found)) == rows else None
+    return found if len(values_of(found)) == rows else None

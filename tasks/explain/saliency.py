@@ -30,6 +30,7 @@ from tasks.explain.engine.overlays import (
     overlay,
     upsampled,
 )
+from tasks.explain.tallies import Z95
 from tasks.persist import Workspace
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 TIE = 1e-6
 #: maps that make a row group, at the least
 ROW_GROUP = 64
-_Z95 = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -283,15 +283,15 @@ def _summary(output: str | None, values: np.ndarray, rate: bool) -> dict[str, An
     if rate:
         low, high = wilson(mean, n)
     elif error is not None:
-        low, high = mean - _Z95 * error, mean + _Z95 * error
+        low, high = mean - Z95 * error, mean + Z95 * error
     return {"output": output, "mean": mean, "std_error": error, "ci_low": low, "ci_high": high, "n": n}
 
 
 def wilson(rate: float, n: int) -> tuple[float, float]:
     """The 95 % score interval of a proportion (Wilson 1927)."""
-    share = _Z95**2 / n
+    share = Z95**2 / n
     centre = (rate + share / 2) / (1 + share)
-    half = _Z95 / (1 + share) * math.sqrt(rate * (1 - rate) / n + share / (4 * n))
+    half = Z95 / (1 + share) * math.sqrt(rate * (1 - rate) / n + share / (4 * n))
     # Exact where rounding would leave the ends beside 0 and 1.
     return 0.0 if rate <= 0 else max(0.0, centre - half), 1.0 if rate >= 1 else min(1.0, centre + half)
 

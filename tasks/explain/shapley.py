@@ -24,7 +24,6 @@ from tasks.explain.engine.coalitions import (
     fewest_coalitions,
     staged,
 )
-from tasks.explain.engine.encoded_gradients import lookup
 from tasks.explain.engine.expected_gradients import prepare_gradient, unfit_gradient
 from tasks.explain.engine.masking import MaskedMeans, masked_means
 from tasks.explain.engine.smooth_regression import MOST_PAIRS, SmoothRegression, choose_smoothness
@@ -115,15 +114,8 @@ def misfit(task: Task, settings: ShapleySettings) -> str | None:
 def unfit(problem: Problem, settings: ShapleySettings) -> str | None:
     if problem.features is None:
         return "it explains columns of a table; the model takes images"
-    if settings.estimator == "gradient":
-        return unfit_gradient(problem)
-    if settings.estimator in ("shap.gradient", "shap.deep"):
-        if not problem.predictor.differentiable:
-            return f"{settings.estimator} needs gradients, and the model gives none in its inputs"
-        if (layer := lookup(problem)) is not None:
-            return f"{settings.estimator} needs gradients, and the layer {layer} looks codes up, which has none"
-        if problem.predictor.owners is None:
-            return f"{settings.estimator} explains encoded columns, and they cannot be told apart by feature"
+    if settings.estimator in ("gradient", "shap.gradient", "shap.deep"):
+        return unfit_gradient(problem, settings.estimator)
     return None
 
 

@@ -32,8 +32,8 @@ from tasks.explain.engine.gradients import (
     gradient_of,
     images_spec,
     map_quality,
-    padded,
     static_batch,
+    widened,
 )
 from tasks.watch import Watch
 
@@ -276,7 +276,7 @@ def class_activation_maps(
             with feed(rows[place]) as images:
                 for left in range(0, m, outputs):
                     wanted = explained[place, left : left + outputs]
-                    some = compiled(images, tf.constant(_widened(wanted, batch, outputs), tf.int32)).numpy()
+                    some = compiled(images, tf.constant(widened(wanted, batch, outputs), tf.int32)).numpy()
                     result[place, left : left + outputs] = some[: len(wanted), : wanted.shape[1]]
 
         _in_flight(work, range(0, n, batch), watch)
@@ -359,11 +359,3 @@ def _in_flight(work: Callable[[int], None], starts: Sequence[int], watch: Watch)
 def _threads() -> ThreadPoolExecutor:
     """Threads that hand batches to TensorFlow: its own threads do the work."""
     return ThreadPoolExecutor(2 * IN_FLIGHT, "activation-maps")
-
-
-def _widened(explained: np.ndarray, batch: int, width: int) -> np.ndarray:
-    """(n, m) indices, padded to (batch, width)."""
-    missing = width - explained.shape[1]
-    if missing:
-        explained = np.concatenate([explained, np.repeat(explained[:, -1:], missing, axis=1)], axis=1)
-    return padded(explained, batch)

@@ -16,7 +16,7 @@ import numpy as np
 
 from tasks.errors import OutputError
 from tasks.explain.base import Problem
-from tasks.explain.engine.gradients import TRACING, WIDTH, input_gradients, padded, static_batch
+from tasks.explain.engine.gradients import TRACING, WIDTH, input_gradients, padded, static_batch, widened
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
@@ -185,8 +185,7 @@ def encoded_gradients(problem: Problem, samples: int, points: Points, reduce: Re
             codes = tf.constant(padded(rows[part], batch), tf.float64)
             for left in range(0, m, width):
                 wanted = explained[part, left : left + width]
-                whole = np.concatenate([wanted, np.repeat(wanted[:, -1:], width - wanted.shape[1], axis=1)], axis=1)
-                some = compiled(codes, tf.constant(padded(whole, batch), tf.int32))
+                some = compiled(codes, tf.constant(widened(wanted, batch, width), tf.int32))
                 results = results or [np.empty((n, m, *each.shape[2:])) for each in some]
                 for result, each in zip(results, some, strict=True):
                     result[part, left : left + width] = each.numpy()[: len(wanted), : wanted.shape[1]]

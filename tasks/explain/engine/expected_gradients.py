@@ -322,15 +322,15 @@ def _gradients(graph: Any, at: tf.Tensor, wanted: tf.Tensor, points: int) -> lis
     return input_gradients(graph, at, tf.tile(wanted, (points, 1)))[1]
 
 
-def unfit_gradient(problem: Problem) -> str | None:
-    """Why expected gradients do not fit the model, or None."""
+def unfit_gradient(problem: Problem, estimator: str) -> str | None:
+    """Why an estimator that rests on gradients, ours or the shap library's, does not fit the model, or None."""
     predictor = problem.predictor
     if not predictor.differentiable:
-        return "gradient needs gradients, and the model gives none in its inputs"
+        return f"{estimator} needs gradients, and the model gives none in its inputs"
     if (layer := lookup(problem)) is not None:
-        return f"gradient needs gradients, and the layer {layer} looks codes up, which has none"
+        return f"{estimator} needs gradients, and the layer {layer} looks codes up, which has none"
     if predictor.owners is None:
-        return "gradient explains encoded columns, and they cannot be told apart by feature"
-    if static_batch(problem):
+        return f"{estimator} explains encoded columns, and they cannot be told apart by feature"
+    if estimator == "gradient" and static_batch(problem):
         return f"gradient chooses its own batches, and the model takes {static_batch(problem)} rows at a time"
     return None

@@ -246,6 +246,14 @@ def padded(rows: np.ndarray, length: int) -> np.ndarray:
     return rows if missing <= 0 else np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)])
 
 
+def widened(explained: np.ndarray, batch: int, width: int) -> np.ndarray:
+    """(n, m) indices of outputs, the last row and the last column repeated until they are (batch, width)."""
+    missing = width - explained.shape[1]
+    if missing:
+        explained = np.concatenate([explained, np.repeat(explained[:, -1:], missing, axis=1)], axis=1)
+    return padded(explained, batch)
+
+
 def finite(maps: np.ndarray, what: str) -> np.ndarray:
     """The maps as they are.
 

@@ -78,6 +78,18 @@ def make_pictures(n: int, shape: tuple[int, int, int], seed: int = 0) -> np.ndar
     return np.clip(pictures, 0, 255).astype(np.float32)
 
 
+@pytest.fixture
+def looked_up(table_problem: Callable[..., Problem]) -> Problem:
+    """Codes that a layer looks up come as floats: TensorFlow gives 0 for a feature that the output depends on."""
+    import keras
+
+    inputs = keras.Input((3,))
+    found = keras.layers.Embedding(5, 2, name="colours")(keras.ops.cast(inputs[:, 0], "int32"))
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Concatenate()([found, inputs[:, 1:]])))
+    codes = np.array([[4.0, 0.1, 0.2], [0.0, 0.3, 0.1]])
+    return table_problem(model, codes, codes, task="regression", categories={0: 5})
+
+
 @pytest.fixture(scope="session")
 def pictures() -> Callable[..., np.ndarray]:
     return make_pictures

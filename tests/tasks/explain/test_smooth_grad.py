@@ -106,7 +106,7 @@ def test_company_batch_size_and_seed(table_problem: Maker, network: Any) -> None
     apart = np.concatenate([explain(rows[i : i + 5], problem.explained[i : i + 5]).values for i in range(0, 23, 5)])
     assert apart.tobytes() == whole.tobytes() == explained(problem).values.tobytes()
     other = explained(table_problem(network(4), rows, GROUND, batch=4096)).values
-    np.testing.assert_allclose(other, whole, rtol=0, atol=1e-6 * np.abs(whole).max())
+    np.testing.assert_allclose(other, whole, rtol=0, atol=1e-5 * np.abs(whole).max())
     assert explained(replace(problem, seed=1)).values.tobytes() != whole.tobytes()
 
 
@@ -161,11 +161,5 @@ def test_stops_when_asked(table_problem: Maker, network: Any) -> None:
         explain(problem.rows, problem.explained)
 
 
-def test_codes_that_are_looked_up_have_no_gradient(table_problem: Maker) -> None:
-    """They come as floats, so that TensorFlow gives 0 for a feature that the output depends on."""
-    inputs = keras.Input((3,))
-    found = keras.layers.Embedding(5, 2, name="colours")(keras.ops.cast(inputs[:, 0], "int32"))
-    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Concatenate()([found, inputs[:, 1:]])))
-    codes = np.array([[4.0, 0.1, 0.2], [0.0, 0.3, 0.1]])
-    problem = table_problem(model, codes, codes, task="regression", categories={0: 5})
-    assert "the layer colours looks codes up" in str(TECHNIQUE.unfit(problem, SmoothGradSettings()))
+def test_codes_that_are_looked_up_have_no_gradient(looked_up: Problem) -> None:
+    assert "the layer colours looks codes up" in str(TECHNIQUE.unfit(looked_up, SmoothGradSettings()))

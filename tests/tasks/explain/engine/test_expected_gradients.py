@@ -376,12 +376,6 @@ def test_a_model_without_a_gradient_is_told(table_problem: Callable[..., Problem
     assert error.value.code == "no_gradient"
 
 
-def test_codes_that_are_looked_up_have_no_gradient(table_problem: Callable[..., Problem]) -> None:
-    """They come as floats, so that TensorFlow gives 0 for a feature that the output depends on."""
-    import keras
-
-    inputs = keras.Input((2,))
-    found = keras.layers.Embedding(5, 2, name="colours")(keras.ops.cast(inputs[:, 0], "int32"))
-    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Concatenate()([found, inputs[:, 1:]])))
-    problem = table_problem(model, [[4.0, 0.1]], [[0.0, 0.3]], task="regression", categories={0: 5})
-    assert "the layer colours looks codes up" in str(unfit(problem, ShapleySettings(estimator="gradient")))
+@pytest.mark.parametrize("estimator", ["gradient", "shap.gradient", "shap.deep"])
+def test_codes_that_are_looked_up_have_no_gradient(looked_up: Problem, estimator: Any) -> None:
+    assert "the layer colours looks codes up" in str(unfit(looked_up, ShapleySettings(estimator=estimator)))
