@@ -100,15 +100,28 @@ class TargetConfig(Block):
     )
 
 
-class SensitiveConfig(Block):
+class GroupsConfig(Block):
+    """A column whose values, or bins, part the rows."""
+
     column: str = Field(min_length=1)
     bins: list[Real] | None = Field(default=None, min_length=1, description="Inner edges; bins are closed on the left.")
 
     @model_validator(mode="after")
-    def _edges_rise(self) -> SensitiveConfig:
+    def _edges_rise(self) -> GroupsConfig:
         if self.bins and any(b <= a for a, b in zip(self.bins, self.bins[1:], strict=False)):
             raise ValueError("bins: edges must rise")
         return self
+
+
+class SensitiveConfig(GroupsConfig):
+    reference: Scalar | None = Field(
+        default=None,
+        description="Whom the other groups are held against: best_off (the highest selection rate, the default),"
+        " largest, or a group's name.",
+    )
+    unknown: list[Scalar] = Field(
+        default=[], description="Values that say that the group is not known; null always does."
+    )
 
 
 class Expectation(BaseModel):
@@ -231,6 +244,9 @@ class BiasConfig(Block):
     confidence: Annotated[Real, Field(gt=0.5, lt=1)] = 0.95
     resamples: Annotated[Whole, Field(ge=0, le=1_000_000)] = 2000
     min_group_size: Annotated[Whole, Field(ge=1)] = 30
+    strata: GroupsConfig | None = Field(
+        default=None, description="What conditional demographic disparity is conditional on: a column, or bins of it."
+    )
 
 
 class PolicyCheck(Block):
@@ -243,6 +259,8 @@ class PolicyCheck(Block):
     max: Real | None = None
     severity: Literal["critical", "warning", "info"] = "critical"
     confidence: Literal["point", "interval"] = "point"
+    technique: str | None = Field(default=None, description="Of attribution_gap and the like; absent: the worst.")
+    feature: str | None = Field(default=None, description="Of attribution_gap; absent: the worst.")
 
     @model_validator(mode="after")
     def _has_limits(self) -> PolicyCheck:

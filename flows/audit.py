@@ -1,7 +1,7 @@
 """The audit: from a config to a report, on one screen.
 
-config → model ∥ data → gate → predictions → { one table per technique ∥ groups ∥ drift } → agreement
-       → policy → report → manifest → published
+config → model ∥ data → gate → predictions → { one table per technique ∥ drift ∥ reasons ∥ sources ∥ advice }
+       → agreement → groups → policy → report → manifest → published
 """
 
 from __future__ import annotations
@@ -107,9 +107,10 @@ def _examine_loaded(run: Run, runner: Runner, ledger: Ledger) -> Ledger:
 
     techniques = {f"explain/{name}": start(steps.explain, run, technique=name) for name in _techniques(run, ledger)}
     beside = {
-        "bias": start(steps.measure_bias, run),
         "drift": start(steps.measure_drift, run),
         "reasons": start(steps.state_reasons, run),
+        "sources": start(steps.trace_sources, run),
+        "advice": start(steps.advise, run),
     }
     explained = [ledger.enter(steps.result_of(stage, future)) for stage, future in techniques.items()]
     for stage, future in beside.items():
@@ -117,6 +118,8 @@ def _examine_loaded(run: Run, runner: Runner, ledger: Ledger) -> Ledger:
 
     tables = [result for result in explained if isinstance(result, Done)]
     ledger.enter(steps.result_of("agreement", start(steps.compare_techniques, run, explained=tables)))
+    # After the explanations: which features carry a disparity is a comparison of groups too.
+    ledger.enter(steps.result_of("bias", start(steps.measure_bias, run)))
     if isinstance(ledger.results["bias"], Done):
         ledger.enter(steps.result_of("policy", start(steps.judge, run)))
     else:
@@ -139,7 +142,8 @@ def _unreached(run: Run, ledger: Ledger) -> Ledger:
     refused = ledger.fact("validate", "refused") or any(f.exit_code == 3 for f in ledger.failed)
     because = "the data was refused" if refused else f"{first} failed"
     explained = [f"explain/{name}" for name in _techniques(run, ledger)]
-    for stage in ("validate", "predict", *explained, "bias", "drift", "reasons", "agreement", "policy"):
+    beside = ("drift", "reasons", "sources", "advice")
+    for stage in ("validate", "predict", *explained, *beside, "agreement", "bias", "policy"):
         if stage not in ledger.results:
             ledger.not_reached(stage, because)
     return ledger

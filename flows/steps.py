@@ -98,6 +98,20 @@ def measure_bias(run: Run) -> Any:
     return _timed(run.watch_for("compare groups"), lambda watch: measure_bias(run.config, run.workspace, watch))
 
 
+@_step("trace disparities")
+def trace_sources(run: Run) -> Any:
+    from tasks.sources import trace_sources
+
+    return _timed(run.watch_for("trace disparities"), lambda watch: trace_sources(run.config, run.workspace, watch))
+
+
+@_step("try other thresholds")
+def advise(run: Run) -> Any:
+    from tasks.advice import advise
+
+    return _timed(run.watch_for("try other thresholds"), lambda watch: advise(run.config, run.workspace, watch))
+
+
 @_step("measure drift")
 def measure_drift(run: Run) -> Any:
     from tasks.drift import measure_drift

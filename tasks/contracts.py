@@ -129,6 +129,35 @@ TABLES: dict[str, pa.Schema] = {
         ("reason", _TEXT), ("ci_low", _REAL), ("ci_high", _REAL), ("p_value", _REAL), ("p_adjusted", _REAL),
         ("q_value", _REAL), ("test", _TEXT),
     ),
+    # A point of a curve of a group's scores: `roc` (x: false, y: true positive rate), `calibration` (x: mean score, y:
+    # share that came true), `selection` (x: threshold, y: selection rate).
+    "curves": _table(
+        ("attribute", _TEXT), ("group", _TEXT), ("output", _TEXT), ("curve", _TEXT), ("point", _WHOLE), ("x", _REAL),
+        ("y", _REAL), ("ci_low", _REAL), ("ci_high", _REAL), ("n", _WHOLE),
+    ),
+    # How well a feature (null: all together) predicts a group (null: all groups of the attribute).
+    "proxies": _table(
+        ("attribute", _TEXT), ("group", _TEXT), ("feature", _TEXT), ("measure", _TEXT), ("value", _REAL),
+        ("status", _TEXT), ("reason", _TEXT), ("ci_low", _REAL), ("ci_high", _REAL), ("p_value", _REAL),
+        ("p_adjusted", _REAL), ("n", _WHOLE), ("method", _TEXT),
+    ),
+    # A slice of the rows (`slice`: text, `parts`: attribute or feature = value each) against all other rows.
+    "slices": _table(
+        ("rank", _WHOLE), ("slice", _TEXT), ("parts", pa.list_(_TEXT)), ("metric", _TEXT), ("value", _REAL),
+        ("rest", _REAL), ("difference", _REAL), ("ci_low", _REAL), ("ci_high", _REAL), ("numerator", _REAL),
+        ("denominator", _REAL), ("n", _WHOLE), ("p_value", _REAL), ("q_value", _REAL), ("status", _TEXT),
+        ("test", _TEXT),
+    ),
+    # What other thresholds would do: `kind` is current, common, group or parity; a row a group, and one over all.
+    "thresholds": _table(
+        ("attribute", _TEXT), ("aim", _TEXT), ("kind", _TEXT), ("group", _TEXT), ("threshold", _REAL), ("n", _WHOLE),
+        ("selected", _REAL), ("selection_rate", _REAL), ("true_positive_rate", _REAL), ("false_positive_rate", _REAL),
+        ("accuracy", _REAL), ("gained", _REAL), ("lost", _REAL), ("value", _REAL), ("met", _FLAG),
+    ),
+    # A technique's faithfulness in one row, beside which the groups are held.
+    "faithfulness": _table(
+        ("row_id", ROW_ID), ("technique", _TEXT), ("output", _TEXT), ("measure", _TEXT), ("value", _REAL),
+    ),
     "agreement": _table(
         ("technique_a", _TEXT), ("technique_b", _TEXT), ("output", _TEXT), ("measure", _TEXT), ("k", _WHOLE),
         ("value", _REAL), ("ci_low", _REAL), ("ci_high", _REAL), ("n_rows", _WHOLE),

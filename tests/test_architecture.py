@@ -320,6 +320,15 @@ TABLES = {
     # Not in DESIGN's list: global shape came later.
     "effects": "row_id, output, feature, with_feature, measure, point, position, value, with_position, with_value,"
     " effect, std_error, ci_low, ci_high, n_rows",
+    # Nor are the curves of groups, what a disparity comes from, what would change it, and what that rests on.
+    "curves": "attribute, group, output, curve, point, x, y, ci_low, ci_high, n",
+    "proxies": "attribute, group, feature, measure, value, status, reason, ci_low, ci_high, p_value, p_adjusted, n,"
+    " method",
+    "slices": "rank, slice, parts, metric, value, rest, difference, ci_low, ci_high, numerator, denominator, n,"
+    " p_value, q_value, status, test",
+    "thresholds": "attribute, aim, kind, group, threshold, n, selected, selection_rate, true_positive_rate,"
+    " false_positive_rate, accuracy, gained, lost, value, met",
+    "faithfulness": "row_id, technique, output, measure, value",
 }
 
 

@@ -38,6 +38,9 @@ class Gap:
     p: float = NAN
     test: str | None = None
     hypothesis: Hashable = None  # rows that test the same thing share it: it is counted once
+    output: str | None = None
+    feature: str | None = None
+    technique: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

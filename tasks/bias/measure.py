@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,20 +31,29 @@ class Settings:
     seed: int = 0
 
 
+class Of(NamedTuple):
+    """What a number is of: a metric of the declared outcomes, or of one class, one feature, one technique."""
+
+    metric: str
+    output: str | None = None
+    feature: str | None = None
+    technique: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Found:
-    """One attribute, measured: (metric, class or None) → its values by group."""
+    """One attribute, measured: what → its values by group."""
 
     attribute: Attribute
     view: View
-    values: dict[tuple[str, str | None], Measured]
+    values: dict[Of, Measured]
 
     def of(self, metric: str) -> Measured:
         """The metric of the declared outcomes."""
-        return self.values[metric, None]
+        return self.values[Of(metric)]
 
     def has(self, metric: str) -> bool:
-        return (metric, None) in self.values
+        return Of(metric) in self.values
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,23 +63,25 @@ class Compared:
     Attributes:
         found: their metrics.
         reference: the best-off group, or None.
-        gaps: comparison → its rows.
+        gaps: comparison of the declared outcomes → its rows, that of the attribute last.
+        beside: comparison → its rows of single classes, features and techniques.
     """
 
     found: Found
     reference: int | None
     gaps: dict[str, list[Gap]]
+    beside: dict[str, list[Gap]] = field(default_factory=dict)
 
 
 def measure(evidence: Evidence, attribute: Attribute, metrics: Sequence[Metric], settings: Settings) -> Found:
     """Every metric of every group of one attribute; of several classes, each against the rest too."""
     counts = Counts.of(attribute.codes, len(attribute.groups), evidence.label, evidence.decision, evidence.weight)
     view = View(evidence, attribute.codes, counts, settings.confidence)
-    values: dict[tuple[str, str | None], Measured] = {(m.name, None): m.measure(view) for m in metrics}
+    values = {Of(m.name): m.measure(view) for m in metrics}
     if evidence.task == "multiclass" and (attribute.name is None or len(evidence.classes) <= MAX_CLASSES):
         for index, name in enumerate(evidence.classes):
             rest = replace(view, of_class=index)
-            values.update({(m.name, name): m.measure(rest) for m in metrics if m.per_class})
+            values.update({Of(m.name, name): m.measure(rest) for m in metrics if m.per_class})
     return Found(attribute, view, values)
 
 
@@ -81,8 +93,8 @@ def with_fairlearn(found: Found, metrics: Sequence[Metric]) -> Found:
     """
     values = dict(found.values)
     for name, theirs in fairlearn_values(found.view, metrics).items():
-        ours = values[name, None]
-        values[name, None] = replace(ours, value=agreed(name, ours.value, theirs))
+        ours = values[Of(name)]
+        values[Of(name)] = replace(ours, value=agreed(name, ours.value, theirs))
     return replace(found, values=values)
 
 
@@ -92,7 +104,7 @@ def compare(found: Found, disparities: Sequence[Disparity], settings: Settings) 
     name = found.attribute.name or ""
     situation = Situation(
         view=found.view,
-        measured={metric: values for (metric, output), values in found.values.items() if output is None},
+        measured={of.metric: values for of, values in found.values.items() if of == Of(of.metric)},
         names=found.attribute.groups,
         least=settings.least,
         reference=reference,
@@ -126,24 +138,32 @@ def reference_group(found: Found, least: int) -> int | None:
 
 @dataclass(frozen=True, eq=False)
 class Adjusted:
-    """p-values corrected for their number: (attribute, hypothesis) → Holm's p and Benjamini and Hochberg's q."""
+    """p-values corrected for their number: `asked_of` an attribute's gap → Holm's p and Benjamini and Hochberg's q."""
 
-    p: dict[tuple[str | None, Hashable], float]
-    q: dict[tuple[str | None, Hashable], float]
+    p: dict[Hashable, float]
+    q: dict[Hashable, float]
+
+
+def asked_of(attribute: str | None, gap: Gap) -> Hashable:
+    """What a row tests; rows with the same one test the same thing."""
+    return attribute, gap.output, gap.feature, gap.technique, gap.hypothesis
 
 
 def adjust(compared: Sequence[Compared]) -> Adjusted:
-    """Holm within an attribute, Benjamini–Hochberg over the audit. A hypothesis that several rows test counts once."""
-    asked: dict[tuple[str | None, Hashable], float] = {}
-    strict: dict[tuple[str | None, Hashable], float] = {}
+    """Holm within an attribute, Benjamini–Hochberg over the audit. A hypothesis that several rows test counts once.
+
+    Comparisons of single classes, and of what a technique says, are families of their own within the attribute.
+    """
+    families: dict[Hashable, dict[Hashable, float]] = {}
     for one in compared:
         name = one.found.attribute.name
-        own = {
-            (name, gap.hypothesis): gap.p
-            for rows in one.gaps.values()
-            for gap in rows
-            if gap.hypothesis is not None and not np.isnan(gap.p)
-        }
+        for rows in (*one.gaps.values(), *one.beside.values()):
+            for gap in rows:
+                if gap.hypothesis is not None and not np.isnan(gap.p):
+                    families.setdefault((name, gap.output, gap.technique), {})[asked_of(name, gap)] = gap.p
+    strict: dict[Hashable, float] = {}
+    asked: dict[Hashable, float] = {}
+    for own in families.values():
         strict.update(zip(own, holm(np.array(list(own.values()))).tolist(), strict=True))
         asked.update(own)
     false_discovery = benjamini_hochberg(np.array(list(asked.values())))

@@ -19,6 +19,7 @@ from tasks.bias.measure import (
     Found,
     Settings,
     adjust,
+    asked_of,
     check_with_fairlearn,
     compare,
     measure,
@@ -127,19 +128,19 @@ def _metric_table(found: Sequence[Found], least: int) -> pa.Table:
     columns: dict[str, list] = {
         name: []
         for name in (
-            "attribute", "group", "output", "metric", "value", "status", "reason", "numerator", "denominator", "n",
-            "ci_low", "ci_high", "method",
+            "attribute", "group", "output", "feature", "technique", "metric", "value", "status", "reason", "numerator",
+            "denominator", "n", "ci_low", "ci_high", "method",
         )
     }  # fmt: skip
     for one in found:
         attribute = one.attribute
-        for (metric, output), values in one.values.items():
+        for of, values in one.values.items():
             for g, group in enumerate(attribute.groups):
                 status, reason = values.status(g, least)
                 columns["attribute"].append(attribute.name)
                 columns["group"].append(group if attribute.name is not None else None)
-                columns["output"].append(output)
-                columns["metric"].append(metric)
+                for key, text in of._asdict().items():
+                    columns[key].append(text)
                 columns["value"].append(_number(values.value[g]))
                 columns["status"].append(status)
                 columns["reason"].append(reason)
@@ -156,18 +157,21 @@ def _disparity_table(compared: Sequence[Compared], adjusted: Adjusted) -> pa.Tab
     columns: dict[str, list] = {
         name: []
         for name in (
-            "attribute", "metric", "comparison", "group", "reference", "value", "status", "reason", "ci_low", "ci_high",
-            "p_value", "p_adjusted", "q_value", "test",
+            "attribute", "output", "feature", "technique", "metric", "comparison", "group", "reference", "value",
+            "status", "reason", "ci_low", "ci_high", "p_value", "p_adjusted", "q_value", "test",
         )
     }  # fmt: skip
     for one in compared:
         attribute = one.found.attribute
         names = (*attribute.groups, None)  # the last one is where index −1, no group, points to
-        for metric, rows in one.gaps.items():
+        for metric, rows in (*one.gaps.items(), *one.beside.items()):
             comparison = (DISPARITIES.get(metric) or DERIVED[metric]).comparison
             for gap in rows:
-                key = (attribute.name, gap.hypothesis)
+                key = asked_of(attribute.name, gap)
                 columns["attribute"].append(attribute.name)
+                columns["output"].append(gap.output)
+                columns["feature"].append(gap.feature)
+                columns["technique"].append(gap.technique)
                 columns["metric"].append(metric)
                 columns["comparison"].append(comparison)
                 columns["group"].append(names[-1 if gap.group is None else gap.group])

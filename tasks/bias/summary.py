@@ -13,7 +13,7 @@ from tasks.bias.chance import no_disparity
 from tasks.bias.disparities import included
 from tasks.bias.evidence import Evidence
 from tasks.bias.four_fifths import four_fifths
-from tasks.bias.measure import Adjusted, Compared, Found
+from tasks.bias.measure import Adjusted, Compared, Found, Of, asked_of
 from tasks.bias.registry import DERIVED, DISPARITIES, METRICS, why_not
 from tasks.bias.wording import TESTS, listed, number, p_value, percent, share_of
 from tasks.contracts import Finding
@@ -159,7 +159,7 @@ def _gaps(config: AuditConfig, compared: Sequence[Compared], adjusted: Adjusted)
         told = [_rate_gap(one), _odds_gap(one), _mean_gap(one)]
         for sentence, metric in (pair for pair in told if pair):
             gap = one.gaps[metric][-1]
-            p = adjusted.p.get((one.found.attribute.name, gap.hypothesis), float("nan"))
+            p = adjusted.p.get(asked_of(one.found.attribute.name, gap), float("nan"))
             if p < level:
                 judged = f"the groups differ by more than chance ({TESTS.get(gap.test or '', gap.test)}, {p_value(p)}"
                 judged += " after Holm's correction)"
@@ -265,8 +265,8 @@ def _undefined(compared: Sequence[Compared]) -> Iterator[Finding]:
     for one in compared:
         names = one.found.attribute.groups
         lacking: dict[str, set[int]] = {}
-        for (_, output), values in one.found.values.items():
-            if output is None:
+        for of, values in one.found.values.items():
+            if of == Of(of.metric):
                 for g in np.flatnonzero(~values.defined):
                     lacking.setdefault(values.undefined, set()).add(int(g))
         for reason, groups in lacking.items():

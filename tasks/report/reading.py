@@ -29,6 +29,9 @@ STAGE_TITLES = {
     "policy": "the judgement of the policy",
     "agreement": "the comparison of techniques",
     "drift": "the measurement of drift",
+    "reasons": "the statement of reasons",
+    "sources": "the search for where disparities come from",
+    "advice": "the trial of other thresholds",
 }
 TECHNIQUE_TITLES = {
     "permutation": "Permutation importance",

@@ -44,6 +44,16 @@ COLUMNS = {
     "explanation_quality": "technique:text output:text measure:text value:real std_error:real direction:text"
     " n_rows:whole status:text",
     "reason_codes": "row_id:id rank:whole code:text text:text features:texts contribution:real",
+    "curves": "attribute:text group:text output:text curve:text point:whole x:real y:real ci_low:real ci_high:real"
+    " n:whole",
+    "proxies": "attribute:text group:text feature:text measure:text value:real status:text reason:text ci_low:real"
+    " ci_high:real p_value:real p_adjusted:real n:whole method:text",
+    "slices": "rank:whole slice:text parts:texts metric:text value:real rest:real difference:real ci_low:real"
+    " ci_high:real numerator:real denominator:real n:whole p_value:real q_value:real status:text test:text",
+    "thresholds": "attribute:text aim:text kind:text group:text threshold:real n:whole selected:real"
+    " selection_rate:real true_positive_rate:real false_positive_rate:real accuracy:real gained:real lost:real"
+    " value:real met:flag",
+    "faithfulness": "row_id:id technique:text output:text measure:text value:real",
     "drift": "kind:text attribute:text feature:text measure:text value:real threshold:real status:text",
 }
 TYPES = {

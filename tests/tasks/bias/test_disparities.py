@@ -19,6 +19,7 @@ from tasks.bias.measure import (
     Compared,
     Settings,
     adjust,
+    asked_of,
     check_with_fairlearn,
     compare,
     measure,
@@ -163,7 +164,7 @@ def test_the_tests_and_their_corrections() -> None:
     # Selection, odds, average odds, TPR, precision, accuracy, TNR, label rate: eight questions about one pair.
     asked = {g.hypothesis for gaps in found.gaps.values() for g in gaps if not np.isnan(g.p)}
     assert len(asked) == 8
-    assert adjusted.p["g", gap.hypothesis] == pytest.approx(
+    assert adjusted.p[asked_of("g", gap)] == pytest.approx(
         max(p * (8 - rank) for rank, p in enumerate(sorted(_ps(found))) if p <= gap.p), rel=1e-12
     )
     for key, q in adjusted.q.items():
