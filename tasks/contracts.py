@@ -148,11 +148,18 @@ TABLES: dict[str, pa.Schema] = {
         ("denominator", _REAL), ("n", _WHOLE), ("p_value", _REAL), ("q_value", _REAL), ("status", _TEXT),
         ("test", _TEXT),
     ),
-    # What other thresholds would do: `kind` is current, common, group or parity; a row a group, and one over all.
+    # What other thresholds would do: `kind` is current, common, group or parity; `sample` is all (chosen and evaluated
+    # on all rows) or held_out (chosen on one half, evaluated on the other); a row a group, and one over all.
     "thresholds": _table(
-        ("attribute", _TEXT), ("aim", _TEXT), ("kind", _TEXT), ("group", _TEXT), ("threshold", _REAL), ("n", _WHOLE),
-        ("selected", _REAL), ("selection_rate", _REAL), ("true_positive_rate", _REAL), ("false_positive_rate", _REAL),
-        ("accuracy", _REAL), ("gained", _REAL), ("lost", _REAL), ("value", _REAL), ("met", _FLAG),
+        ("attribute", _TEXT), ("aim", _TEXT), ("kind", _TEXT), ("sample", _TEXT), ("group", _TEXT),
+        ("threshold", _REAL), ("n", _WHOLE), ("selected", _REAL), ("selection_rate", _REAL),
+        ("true_positive_rate", _REAL), ("false_positive_rate", _REAL), ("accuracy", _REAL), ("gained", _REAL),
+        ("lost", _REAL), ("value", _REAL), ("ci_low", _REAL), ("ci_high", _REAL), ("met", _FLAG),
+    ),
+    # The trade-off between an aim and accuracy: along one threshold for all (common), along limits of the aim (group).
+    "tradeoffs": _table(
+        ("attribute", _TEXT), ("aim", _TEXT), ("kind", _TEXT), ("point", _WHOLE), ("threshold", _REAL),
+        ("limit", _REAL), ("value", _REAL), ("accuracy", _REAL), ("selection_rate", _REAL), ("changed", _REAL),
     ),
     # A technique's faithfulness in one row, beside which the groups are held.
     "faithfulness": _table(

@@ -326,8 +326,9 @@ TABLES = {
     " method",
     "slices": "rank, slice, parts, metric, value, rest, difference, ci_low, ci_high, numerator, denominator, n,"
     " p_value, q_value, status, test",
-    "thresholds": "attribute, aim, kind, group, threshold, n, selected, selection_rate, true_positive_rate,"
-    " false_positive_rate, accuracy, gained, lost, value, met",
+    "thresholds": "attribute, aim, kind, sample, group, threshold, n, selected, selection_rate, true_positive_rate,"
+    " false_positive_rate, accuracy, gained, lost, value, ci_low, ci_high, met",
+    "tradeoffs": "attribute, aim, kind, point, threshold, limit, value, accuracy, selection_rate, changed",
     "faithfulness": "row_id, technique, output, measure, value",
 }
 

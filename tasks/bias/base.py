@@ -15,6 +15,7 @@ import numpy as np
 
 from tasks.bias.counts import Confusion, Counts
 from tasks.bias.evidence import Evidence
+from tasks.bias.memo import Memo
 
 Question = Literal["favorable", "positive", "correct"]
 #: (cells counted, among cells), as (9,) coefficients each
@@ -34,6 +35,9 @@ class View:
         counts: their table of counts.
         confidence: of intervals.
         of_class: index of the class that is held against the rest; None: the declared outcomes.
+        draws: resamples, where an interval needs them.
+        seed: what they are drawn from.
+        memo: what several metrics of this attribute share.
     """
 
     evidence: Evidence
@@ -41,6 +45,13 @@ class View:
     counts: Counts
     confidence: float
     of_class: int | None = None
+    draws: int = 2000
+    seed: tuple[int, ...] = (0,)
+    memo: Memo = field(default_factory=Memo)
+
+    def generator(self, purpose: str) -> np.random.Generator:
+        """Draws of a purpose are the same whatever else is asked."""
+        return np.random.default_rng([*self.seed, *purpose.encode()])
 
     @property
     def size(self) -> int:
@@ -86,7 +97,7 @@ class Measured:
         std_error: standard error, for tests where counts do not serve.
         method: how the interval was made.
         undefined: what is lacking where the value is NaN, as in `no positive labels`.
-        notes: group index → something a reader must know.
+        notes: group index → something a reader must know; where the value is NaN, what that group lacks.
     """
 
     value: np.ndarray
@@ -112,10 +123,16 @@ class Measured:
     def status(self, group: int, least: int) -> tuple[str, str | None]:
         """(status, reason) of one group, as the contract words them."""
         if not self.defined[group]:
-            return "undefined", self.undefined
+            return "undefined", self.notes.get(group, self.undefined)
         if self.support[group] < least:
             return "insufficient_data", f"rests on {_rows(self.support[group])}; {least} are needed"
         return "ok", self.notes.get(group)
+
+
+def nothing(view: View, lacking: str) -> Measured:
+    """The same reason for every group."""
+    none, zero = np.full(view.size, np.nan), np.zeros(view.size, np.int64)
+    return Measured(none, none, none, zero, zero, none, none, none, None, lacking)
 
 
 def _rows(count: float) -> str:

@@ -14,6 +14,8 @@ import numpy as np
 #: cells of a table that asks yes or no: label, then decision; ? is missing
 CELLS = ("00", "01", "0?", "10", "11", "1?", "?0", "?1", "??")
 NO, YES, UNKNOWN = 0, 1, 2
+#: tables of at most so many cells are counted directly, however few rows there are
+_SMALL = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,25 +79,34 @@ class Counts:
             weight: (n,) ≥ 0, or None.
         """
         classes = 2 + int(max(label.max(initial=-1), decision.max(initial=-1)))
-        key = (group.astype(np.int64) * classes + (label + 1)) * classes + (decision + 1)
+        key = group.astype(np.int64)
+        for codes in (label, decision):
+            key *= classes
+            key += codes
+            key += 1
         size = groups * classes * classes
-        if size <= max(1_000_000, 4 * len(key)):
+        if size <= max(_SMALL, 4 * len(key)):
             cells = np.flatnonzero(np.bincount(key, minlength=size))
-            place = np.empty(size, np.int64)
-            place[cells] = np.arange(len(cells))
-            place = place[key]
+
+            def total(values: np.ndarray | None) -> np.ndarray:
+                return np.bincount(key, values, size)[cells]
+
         else:  # a table with more cells than rows is mostly empty
             cells, place = np.unique(key, return_inverse=True)
+
+            def total(values: np.ndarray | None) -> np.ndarray:
+                return np.bincount(place, values, len(cells))
+
         # A row of weight 0 stands for nobody.
-        rows = np.bincount(place if weight is None else place[weight > 0], minlength=len(cells))
+        rows = np.rint(total(None if weight is None else weight > 0)).astype(np.int64)
         return cls(
             groups=groups,
             group=cells // (classes * classes),
             label=cells // classes % classes - 1,
             decision=cells % classes - 1,
-            rows=rows.astype(np.int64),
-            weight=rows.astype(float) if weight is None else np.bincount(place, weight, len(cells)),
-            square=rows.astype(float) if weight is None else np.bincount(place, weight * weight, len(cells)),
+            rows=rows,
+            weight=rows.astype(float) if weight is None else total(weight),
+            square=rows.astype(float) if weight is None else total(weight * weight),
             weighted=weight is not None,
         )
 

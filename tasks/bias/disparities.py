@@ -16,7 +16,7 @@ import numpy as np
 
 from tasks.bias.base import Measured, Metric, View, ratio
 from tasks.bias.intervals import Interval, folded_ratio, mover_difference, mover_ratio, without_sign
-from tasks.bias.resampling import LEAST_CELL, Resampler, percentiles, trusted
+from tasks.bias.resampling import LEAST_CELL, Drawn, Resampler, trusted
 from tasks.bias.significance import equal_proportions, homogeneity, two_proportions, wald
 
 Comparison = Literal["difference", "ratio"]
@@ -52,8 +52,9 @@ class Situation:
         measured: metric → its values by group.
         names: of the groups.
         least: min_group_size.
-        reference: the best-off group, or None where no group can be it.
+        reference: the group that others are held against; None where no group can be it.
         resampler: for bootstraps and permutations.
+        known: (groups,) bool, groups that others may be held against; None: all.
     """
 
     view: View
@@ -62,6 +63,7 @@ class Situation:
     least: int
     reference: int | None
     resampler: Resampler
+    known: np.ndarray | None = None
 
     @cached_property
     def weighted(self) -> bool:
@@ -94,15 +96,19 @@ class Disparity:
     averaged: bool = False
 
 
-def best_group(measured: Measured, least: int, *, lowest: bool = False) -> int | None:
+def best_group(measured: Measured, least: int, *, lowest: bool = False, known: np.ndarray | None = None) -> int | None:
     """The group with the highest (lowest) value among those with enough rows; among all where none has enough.
 
     Small groups leave before the maximum is taken: three rows of three must not become what all others are held to.
     Ties go to the larger group, then to the first.
+
+    Args:
+        known: (groups,) bool, those that may be it; None: all.
     """
-    eligible = measured.sufficient(least)
+    defined = measured.defined if known is None else measured.defined & known
+    eligible = measured.sufficient(least) & defined
     if not eligible.any():
-        eligible = measured.defined
+        eligible = defined
     if not eligible.any():
         return None
     value = np.where(eligible, -measured.value if lowest else measured.value, -np.inf)
@@ -268,26 +274,48 @@ def gap_interval(
 def bootstrap(
     situation: Situation, rates: Sequence[tuple[Metric, np.ndarray]], comparison: Comparison
 ) -> tuple[float, float, str | None]:
-    """(low, high, why there is no interval) of the worst gap in metrics that follow from counts.
+    """(low, high, why there is no interval) of the worst gap in some metrics between any two of their groups.
+
+    What follows from counts is drawn from the table of counts, the rest from the groups' standard errors; `widest.py`
+    makes an interval of the draws.
 
     Args:
         rates: metrics of one question, each with the groups that it is over.
     """
-    drawn = []
+    if not situation.resampler.draws:
+        return NAN, NAN, "no interval: bias.resamples is 0"
+    view, drawn = situation.view, []
     question = rates[0][0].of
     for metric, groups in rates:
+        measured = situation.measured.get(metric.name) or metric.measure(view)
         if metric.from_cells is None or question is None:
-            return NAN, NAN, "no interval: it does not follow from counts"
-        if not situation.resampler.draws:
-            return NAN, NAN, "no interval: bias.resamples is 0"
-        if not trusted(situation.view.tables[question], groups, metric.shares):
+            return _estimated(situation, metric, measured, groups, comparison)
+        if not trusted(view.tables[question], groups, metric.shares):
             return NAN, NAN, f"fewer than {LEAST_CELL} rows in a cell: no interval"
-        drawn.append((metric.name, metric.from_cells, groups))
+        drawn.append(Drawn(metric.name, metric.from_cells, groups, measured.value[groups], measured.std_error[groups]))
     assert question is not None
-    ends = situation.resampler.extremes(question, situation.view.tables[question], drawn)
-    low, high = ends[..., 0], ends[..., 1]
-    gaps = (high - low).max(-1) if comparison == "difference" else ratio(low, high).min(-1)
-    return *percentiles(gaps, situation.view.confidence), None
+    asked = question if view.of_class is None else f"{question} {view.of_class}"
+    widest = situation.resampler.of_counts(asked, view.tables[question], drawn, view.confidence)
+    return *widest.interval(comparison), None
+
+
+def _estimated(
+    situation: Situation, metric: Metric, measured: Measured, groups: np.ndarray, comparison: Comparison
+) -> tuple[float, float, str | None]:
+    if not measured.sufficient(situation.least)[groups].all():
+        return NAN, NAN, f"a group rests on fewer than {situation.least} rows: no interval"
+    value, error = measured.value[groups], measured.std_error[groups]
+    if not (error > 0).all():
+        return NAN, NAN, "no interval: a group's values have no spread"
+    if comparison == "ratio" and not (value > 0).all():
+        return NAN, NAN, "no interval: a value is 0"
+    view = situation.view
+    widest = situation.resampler.of_estimates(
+        metric.name if view.of_class is None else f"{metric.name} {view.of_class}",
+        value, error, measured.support[groups], view.confidence,
+        on_logits="logit" in (measured.method or ""), within=(metric.lowest, metric.highest),
+    )  # fmt: skip
+    return *widest.interval(comparison), None
 
 
 def test_all(situation: Situation, metric: Metric, measured: Measured, groups: np.ndarray) -> tuple[float, str | None]:

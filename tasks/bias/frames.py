@@ -28,6 +28,9 @@ GAPS = {
 #: attributes with more groups are measured by the table of counts alone: MetricFrame's cost is by the group
 MAX_GROUPS = 250
 
+#: with more rows, what is no count (a regression's errors) is measured by us alone: MetricFrame's cost is by the row
+MAX_ROWS = 100_000
+
 #: relative difference between fairlearn and us that is rounding
 _ROUNDING = 1e-9
 
@@ -69,6 +72,8 @@ def fairlearn_values(view: View, metrics: Iterable[Metric]) -> dict[str, np.ndar
             asked.setdefault((metric.of, metric.labels), {})[metric.name] = functions[metric.name]
     found: dict[str, np.ndarray] = {}
     for (question, labels), chosen in asked.items():
+        if question is None and view.evidence.rows > MAX_ROWS:
+            continue
         rows = _rows(view, labels) if question is None else _cells(view, question)
         found.update(_framed(view.size, chosen, *rows))
     return found

@@ -24,7 +24,7 @@ def _unsigned(name: str, title: str, metric: Metric, comparison: Comparison) -> 
 
     def compare(situation: Situation) -> list[Gap]:
         measured = situation.measured[metric.name]
-        best = best_group(measured, situation.least, lowest=less)
+        best = best_group(measured, situation.least, lowest=less, known=situation.known)
         if best is None:
             return [compare_all(situation, metric, measured, comparison)]
         # highest − group, group / highest; group − lowest, lowest / group
@@ -44,7 +44,8 @@ def against_best_off(
     from_reference: bool = True,
     attained: bool = False,
 ) -> Disparity:
-    """Each group against the attribute's best-off group a (highest selection rate); the sign says who is ahead.
+    """Each group against the attribute's reference group a (the best-off, unless another is declared); the sign says
+    who is ahead.
 
     Args:
         from_reference: a − d; else d − a. A ratio is always d / a.

@@ -9,6 +9,7 @@ Sources: Wilson 1927; Newcombe 1998 (Stat. Med. 17, 873–890, method 10); Donne
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 
 import numpy as np
@@ -80,6 +81,27 @@ def mean_of(parts: np.ndarray, low: np.ndarray, high: np.ndarray, axis: int = -1
     above = np.sqrt((np.where(known, high - parts, 0) ** 2).sum(axis)) / size
     nothing = ~known.any(axis)
     return np.where(nothing, np.nan, centre - below), np.where(nothing, np.nan, centre + above)
+
+
+def newcombe_paired(shares: np.ndarray, n: float, confidence: float) -> tuple[float, float]:
+    """Newcombe's interval of a difference of two shares of the same rows (1998, Stat. Med. 17, 2635–2650, method 10).
+
+    Args:
+        shares: (4,) of rows with both properties, only the first, only the second, neither; they sum to 1.
+        n: rows; with weights Kish's effective number.
+    """
+    e, f, g, h = (float(share) * n for share in shares)
+    first, second = (e + f) / n, (e + g) / n
+    ends = [float(end) for share in (first, second) for end in wilson(share, n, confidence)]
+    outer = (e + f) * (g + h) * (e + g) * (f + h)
+    inner = e * h - f * g
+    if inner > 0:
+        inner = max(inner - n / 2, 0.0)  # continuity
+    phi = inner / math.sqrt(outer) if outer > 0 else 0.0
+    down_1, up_1, down_2, up_2 = first - ends[0], ends[1] - first, second - ends[2], ends[3] - second
+    below = math.sqrt(max(down_1**2 - 2 * phi * down_1 * up_2 + up_2**2, 0.0))
+    above = math.sqrt(max(up_1**2 - 2 * phi * up_1 * down_2 + down_2**2, 0.0))
+    return first - second - below, first - second + above
 
 
 def katz(selected: int, n: int, selected_reference: int, n_reference: int, confidence: float) -> tuple[float, float]:

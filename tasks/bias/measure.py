@@ -13,12 +13,15 @@ from tasks.bias.counts import Counts
 from tasks.bias.disparities import Disparity, Gap, Situation, best_group, included
 from tasks.bias.evidence import Evidence
 from tasks.bias.frames import GAPS, agreed, fairlearn_gaps, fairlearn_values
-from tasks.bias.groups import Attribute
+from tasks.bias.groups import LARGEST, Attribute
+from tasks.bias.registry import BY_CLASS
 from tasks.bias.resampling import Resampler
 from tasks.bias.significance import benjamini_hochberg, holm
 
 #: with more classes than this, single classes are held against the rest over all rows only, not by group
 MAX_CLASSES = 50
+#: with more classes than this, groups are not compared in single classes
+MAX_COMPARED = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,7 @@ class Compared:
 
     Attributes:
         found: their metrics.
-        reference: the best-off group, or None.
+        reference: the group that others are held against, or None.
         gaps: comparison of the declared outcomes → its rows, that of the attribute last.
         beside: comparison → its rows of single classes, features and techniques.
     """
@@ -76,7 +79,8 @@ class Compared:
 def measure(evidence: Evidence, attribute: Attribute, metrics: Sequence[Metric], settings: Settings) -> Found:
     """Every metric of every group of one attribute; of several classes, each against the rest too."""
     counts = Counts.of(attribute.codes, len(attribute.groups), evidence.label, evidence.decision, evidence.weight)
-    view = View(evidence, attribute.codes, counts, settings.confidence)
+    seed = (settings.seed, *(attribute.name or "").encode())
+    view = View(evidence, attribute.codes, counts, settings.confidence, draws=settings.resamples, seed=seed)
     values = {Of(m.name): m.measure(view) for m in metrics}
     if evidence.task == "multiclass" and (attribute.name is None or len(evidence.classes) <= MAX_CLASSES):
         for index, name in enumerate(evidence.classes):
@@ -99,18 +103,38 @@ def with_fairlearn(found: Found, metrics: Sequence[Metric]) -> Found:
 
 
 def compare(found: Found, disparities: Sequence[Disparity], settings: Settings) -> Compared:
-    """Every comparison of one attribute's groups."""
-    reference = reference_group(found, settings.least)
+    """Every comparison of one attribute's groups; of several classes, some of each class against the rest too."""
+    situation = situation_of(found, settings)
+    gaps = {entry.name: entry.compare(situation) for entry in disparities}
+    beside: dict[str, list[Gap]] = {}
+    evidence = found.view.evidence
+    if evidence.task == "multiclass" and len(evidence.classes) <= MAX_COMPARED:
+        for index, name in enumerate(evidence.classes):
+            single = situation_of(found, settings, of_class=index)
+            for entry in BY_CLASS:
+                if all(base in single.measured for base in entry.bases):
+                    rows = [replace(gap, output=name) for gap in entry.compare(single)]
+                    beside.setdefault(entry.name, []).extend(rows)
+    return Compared(found, situation.reference, gaps, beside)
+
+
+def situation_of(found: Found, settings: Settings, *, of_class: int | None = None) -> Situation:
+    """What comparisons of one attribute's groups are given.
+
+    Args:
+        of_class: index of the class that is held against the rest; None: the declared outcomes.
+    """
+    output = None if of_class is None else found.view.evidence.classes[of_class]
     name = found.attribute.name or ""
-    situation = Situation(
-        view=found.view,
-        measured={of.metric: values for of, values in found.values.items() if of == Of(of.metric)},
+    return Situation(
+        view=found.view if of_class is None else replace(found.view, of_class=of_class),
+        measured={of.metric: values for of, values in found.values.items() if of == Of(of.metric, output)},
         names=found.attribute.groups,
         least=settings.least,
-        reference=reference,
+        reference=reference_group(found, settings.least, output=output),
         resampler=Resampler(settings.resamples, (settings.seed, *name.encode())),
+        known=found.attribute.known,
     )
-    return Compared(found, reference, {entry.name: entry.compare(situation) for entry in disparities})
 
 
 def check_with_fairlearn(compared: Compared, least: int) -> None:
@@ -131,9 +155,19 @@ def check_with_fairlearn(compared: Compared, least: int) -> None:
         agreed(name, np.array([compared.gaps[name][-1].value]), np.array([theirs]))
 
 
-def reference_group(found: Found, least: int) -> int | None:
-    """The best-off group: the highest selection rate; where nothing is selected (a regression), the largest group."""
-    return best_group(found.of("selection_rate" if found.has("selection_rate") else "count"), least)
+def reference_group(found: Found, least: int, *, output: str | None = None) -> int | None:
+    """The group that others are held against: the one that is named, the largest, or (the default) the best-off.
+
+    The best-off has the highest selection rate (of a single class: is most often decided to be it); where nothing is
+    selected, as in a regression, it is the largest. Groups that are not known are never chosen, only named.
+    """
+    attribute = found.attribute
+    if attribute.reference in attribute.groups:
+        return attribute.groups.index(str(attribute.reference))
+    rate = found.values.get(Of("selection_rate", output))
+    if rate is None or attribute.reference == LARGEST:
+        rate = found.of("count")
+    return best_group(rate, least, known=attribute.known)
 
 
 @dataclass(frozen=True, eq=False)

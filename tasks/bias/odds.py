@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -28,6 +30,9 @@ from tasks.bias.significance import equal_proportions, homogeneity
 
 _NAMES = ("true_positive_rate", "false_positive_rate")
 
+#: two groups → limits of what their gaps come to
+Limits = Callable[[int, int], tuple[float, float]]
+
 
 def equalized(name: str, title: str, comparison: Comparison, rates: tuple[Metric, Metric]) -> Disparity:
     """The worse of the gaps in TPR and FPR: the larger difference, the smaller ratio (min / max).
@@ -43,16 +48,18 @@ def equalized(name: str, title: str, comparison: Comparison, rates: tuple[Metric
         wide = [rate.measure(strict) for rate in rates]
         reference = situation.reference
         groups = range(situation.view.size if reference is not None else 0)
-        pairs = [_pair(situation, rates, parts, wide, comparison, g, reference or 0) for g in groups]
+        worst, limits = partial(_worst, comparison), partial(_interval, wide, comparison)
+        pairs = [_pair(situation, rates, parts, comparison, g, reference or 0, worst, limits) for g in groups]
         return [*pairs, _whole(situation, rates, parts, wide, comparison)]
 
     return Disparity(name, title, comparison, _NAMES, compare, attained=False)
 
 
 def _pair(
-    situation: Situation, rates: tuple[Metric, Metric], parts: list[Measured], wide: list[Measured],
-    comparison: Comparison, group: int, reference: int,
+    situation: Situation, rates: tuple[Metric, Metric], parts: list[Measured], comparison: Comparison, group: int,
+    reference: int, combined: Callable[[list[float]], float], limits: Limits,
 ) -> Gap:  # fmt: skip
+    """The row of a group: what its gaps in both rates come to."""
     for part in parts:
         for g in (group, reference):
             if not part.defined[g]:
@@ -61,7 +68,7 @@ def _pair(
     gaps = [_range(situation, rate, part, comparison, chosen) for rate, part in zip(rates, parts, strict=True)]
     if any(np.isnan(gap) for gap in gaps):
         return Gap(group, reference, NAN, "undefined", "0/0: both rates are 0")
-    value = _worst(comparison, gaps)
+    value = combined(gaps)
     status: ValueStatus = "ok"
     reason = None
     for part in parts:
@@ -70,7 +77,7 @@ def _pair(
                 status, reason = "insufficient_data", f"{situation.names[g]}: {part.status(g, situation.least)[1]}"
     if group == reference:
         return Gap(group, group, value, status, reason or "the reference group")
-    low, high = _interval(wide, comparison, group, reference)
+    low, high = limits(group, reference)
     p, test = _bonferroni(situation, rates, parts, group, reference)
     key = ("odds", frozenset((group, reference)))
     return Gap(group, reference, value, status, reason, low, high, p, test, key)
@@ -162,32 +169,10 @@ def _test_all(situation: Situation, parts: list[Measured], groups: list[np.ndarr
 
 def average(name: str, title: str, rates: tuple[Metric, Metric]) -> Disparity:
     """((TPR + FPR) of the best-off group − that of the group) / 2; AIF360 has the opposite sign. Range −1–1."""
-
-    def halves(table: np.ndarray) -> np.ndarray:
-        return sum(rate.from_cells(table) for rate in rates if rate.from_cells) / 2  # type: ignore[return-value]
-
-    def measure(view: View) -> Measured:
-        both = [rate.measure(view) for rate in rates]
-
-        def stacked(field: str) -> np.ndarray:
-            return np.stack([getattr(part, field) for part in both], -1)
-
-        value = stacked("value").mean(-1)
-        low, high = mean_of(stacked("value"), stacked("low"), stacked("high"))
-        gone = np.isnan(value)
-        none = np.full(view.size, np.nan)
-        return Measured(
-            value=value, numerator=none, denominator=none, n=both[0].n, support=np.minimum(*(p.support for p in both)),
-            low=np.where(gone, np.nan, low), high=np.where(gone, np.nan, high),
-            std_error=np.hypot(*(p.std_error for p in both)) / 2, method=None,
-            undefined="0/0: positive or negative labels are lacking",
-        )  # fmt: skip
-
-    metric = Metric("average_odds", title, measure, of="positive", from_cells=halves,
-                    shares=tuple(share for rate in rates for share in rate.shares))  # fmt: skip
+    metric = _half("average_odds", title, rates, 1)
 
     def compare(situation: Situation) -> list[Gap]:
-        measured = measure(situation.view)
+        measured = metric.measure(situation.view)
         whole = compare_all(situation, metric, measured, "difference")
         if situation.reference is None:
             return [whole]
@@ -195,3 +180,98 @@ def average(name: str, title: str, rates: tuple[Metric, Metric]) -> Disparity:
         return [*pairs, whole]
 
     return Disparity(name, title, "difference", _NAMES, compare, attained=False, signed=True, averaged=True)
+
+
+def average_absolute(name: str, title: str, rates: tuple[Metric, Metric]) -> Disparity:
+    """(|TPRₐ − TPR_d| + |FPRₐ − FPR_d|) / 2, 0–1; 0 where both rates are the same. Source: AIF360.
+
+    It is the larger of the gaps in (TPR + FPR)/2 and in (TPR − FPR)/2, and so is the widest over all pairs of groups.
+    Tested as equalized odds is, since both are 0 together.
+    """
+    halves = (_half("half_sum_of_odds", title, rates, 1), _half("half_difference_of_odds", title, rates, -1))
+
+    def compare(situation: Situation) -> list[Gap]:
+        strict = replace(situation.view, confidence=(1 + situation.view.confidence) / 2)
+        odds = [situation.measured[rate.name] for rate in rates]
+        parts, wide = ([half.measure(view) for half in halves] for view in (situation.view, strict))
+        reference = situation.reference
+
+        def limits(i: int, j: int) -> tuple[float, float]:
+            return _larger(parts, wide, i, j)
+
+        groups = range(situation.view.size if reference is not None else 0)
+        pairs = [_pair(situation, rates, odds, "difference", g, reference or 0, _mean, limits) for g in groups]
+        return [*pairs, _whole_mean(situation, rates, odds, halves, parts, limits)]
+
+    return Disparity(name, title, "difference", (*_NAMES, "count"), compare, attained=False)
+
+
+def _half(name: str, title: str, rates: tuple[Metric, Metric], sign: int) -> Metric:
+    """(TPR + sign · FPR) / 2 of a group."""
+    first, second = rates
+    assert first.from_cells is not None
+    assert second.from_cells is not None
+    tpr, fpr = first.from_cells, second.from_cells
+
+    def measure(view: View) -> Measured:
+        both = [rate.measure(view) for rate in rates]
+        ends = [(part.value, part.low, part.high) for part in both]
+        if sign < 0:
+            ends[1] = (-both[1].value, -both[1].high, -both[1].low)
+        value, low, high = (np.stack(part, -1) for part in zip(*ends, strict=True))
+        mean = value.mean(-1)
+        below, above = mean_of(value, low, high)
+        gone = np.isnan(mean)
+        none = np.full(view.size, np.nan)
+        return Measured(
+            value=mean, numerator=none, denominator=none, n=both[0].n, support=np.minimum(*(p.support for p in both)),
+            low=np.where(gone, np.nan, below), high=np.where(gone, np.nan, above),
+            std_error=np.hypot(*(p.std_error for p in both)) / 2, method=None,
+            undefined="0/0: positive or negative labels are lacking",
+        )  # fmt: skip
+
+    return Metric(name, title, measure, of="positive", from_cells=lambda table: (tpr(table) + sign * fpr(table)) / 2,
+                  shares=(*first.shares, *second.shares))  # fmt: skip
+
+
+def _mean(gaps: list[float]) -> float:
+    return sum(gaps) / len(gaps)
+
+
+def _larger(parts: list[Measured], wide: list[Measured], i: int, j: int) -> tuple[float, float]:
+    """Limits of the larger of two gaps. The upper one fails only where that of the larger gap itself does; the lower
+    one where either does, and so each is taken at half the error."""
+    pair = (np.array([i]), np.array([j]))
+    lower = [gap_interval(part, "difference", *pair)[0] for part in wide]
+    upper = [gap_interval(part, "difference", *pair)[1] for part in parts]
+    return max(lower), max(upper)
+
+
+def _whole_mean(
+    situation: Situation, rates: tuple[Metric, Metric], odds: list[Measured], halves: tuple[Metric, Metric],
+    parts: list[Measured], limits: Limits,
+) -> Gap:  # fmt: skip
+    groups = included(parts[0], situation.least)
+    if len(groups) < 2:
+        return compare_all(situation, halves[0], parts[0], "difference")
+    notes = [note for note in (left_out(situation, parts[0], groups),) if note]
+    status: ValueStatus = "ok"
+    if parts[0].sufficient(situation.least).sum() < 2:
+        status = "insufficient_data"
+        notes.insert(0, f"fewer than two groups rest on {situation.least} rows")
+    value = float(max(np.ptp(part.value[groups]) for part in parts))
+    if len(groups) == 2:
+        i, j = map(int, groups)
+        value = _mean([_range(situation, r, part, "difference", groups) for r, part in zip(rates, odds, strict=True)])
+        p, test = _bonferroni(situation, rates, odds, i, j)
+        pair = ("odds", frozenset((i, j)))
+        return Gap(None, None, value, status, "; ".join(notes) or None, *limits(i, j), p, test, pair)
+    low, high, problem = bootstrap(situation, [(half, groups) for half in halves], "difference")
+    if problem:
+        status = "insufficient_data" if problem.startswith("fewer") else status
+        notes.append(problem)
+    p, test = _test_all(situation, odds, [groups, groups])
+    # Equalized odds also heeds groups that have one of the two rates only: then it asks something else.
+    same = all(np.array_equal(included(part, situation.least), groups) for part in odds)
+    key = ("odds" if same else "both odds", "all")
+    return Gap(None, None, value, status, "; ".join(notes) or None, low, high, p, test, key)

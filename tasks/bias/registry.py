@@ -9,15 +9,43 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from configs.schema import AuditConfig
-from tasks.bias import gaps, labels, macro, odds, rates, regression, scores
+from tasks.bias import (
+    abroca,
+    acceptance,
+    calibration,
+    calibration_error,
+    conditional,
+    explained,
+    gaps,
+    inequality,
+    labels,
+    macro,
+    neighbours,
+    odds,
+    ranking,
+    rates,
+    regression,
+    scores,
+)
 from tasks.bias.base import Metric
 from tasks.bias.disparities import Disparity
 from tasks.errors import ConfigError, nearest
 
+_FAMILIES = (
+    rates,
+    acceptance,
+    inequality,
+    macro,
+    scores,
+    ranking,
+    calibration,
+    calibration_error,
+    neighbours,
+    regression,
+)
+
 #: id → metric of a group, in the order of tables
-METRICS: dict[str, Metric] = {
-    metric.name: metric for family in (rates, macro, scores, regression) for metric in family.METRICS
-}
+METRICS: dict[str, Metric] = {metric.name: metric for family in _FAMILIES for metric in family.METRICS}
 
 _of = METRICS.__getitem__
 _ODDS = (_of("true_positive_rate"), _of("false_positive_rate"))
@@ -36,6 +64,7 @@ DISPARITIES: dict[str, Disparity] = {
         odds.equalized("equalized_odds_difference", "equalized odds difference", "difference", _ODDS),
         odds.equalized("equalized_odds_ratio", "equalized odds ratio", "ratio", _ODDS),
         odds.average("average_odds_difference", f"{_AHEAD} in average odds", _ODDS),
+        odds.average_absolute("average_absolute_odds_difference", "mean gap in odds", _ODDS),
         gaps.difference("equal_opportunity_difference", "gap in true positive rate", _of("true_positive_rate")),
         gaps.quotient("equal_opportunity_ratio", "ratio of true positive rates", _of("true_positive_rate")),
         gaps.difference("predictive_parity_difference", "gap in precision", _of("precision")),
@@ -45,10 +74,35 @@ DISPARITIES: dict[str, Disparity] = {
         # Clarify's sign: the group's rate less that of the best-off
         gaps.against_best_off("specificity_difference", "lead over the best-off group in true negative rate",
                               _of("true_negative_rate"), "difference", from_reference=False),
+        acceptance.acceptance("conditional_acceptance", "lead of the best-off group in conditional acceptance",
+                              _of("acceptance_coefficient")),
+        # Clarify's signs: the group less the best-off
+        acceptance.rejection("conditional_rejection", "lead over the best-off group in conditional rejection",
+                             _of("rejection_coefficient")),
+        gaps.against_best_off("acceptance_rate_difference", f"{_AHEAD} in acceptance rate", _of("acceptance_rate"),
+                              "difference"),
+        gaps.against_best_off("rejection_rate_difference", "lead over the best-off group in rejection rate",
+                              _of("rejection_rate"), "difference", from_reference=False),
+        acceptance.treatment_equality("treatment_equality", "lead over the best-off group in misses per false alarm",
+                                      _of("error_ratio")),
+        inequality.between("between_group_generalized_entropy", "generalized entropy between groups",
+                           _of("generalized_entropy")),
+        conditional.demographic_disparity("conditional_demographic_disparity_predictions",
+                                          "conditional demographic disparity", _of("selection_rate"), "decision"),
         labels.imbalance("class_imbalance", "class imbalance"),
         gaps.against_best_off("label_rate_difference", f"{_AHEAD} in favourable labels", _of("label_rate"),
                               "difference"),
         gaps.against_best_off("label_impact_ratio", "impact ratio of labels", _of("label_rate"), "ratio"),
+        labels.divergence("kl_divergence", "divergence of labels (Kullback–Leibler)", _of("label_rate")),
+        labels.divergence("js_divergence", "divergence of labels (Jensen–Shannon)", _of("label_rate")),
+        labels.divergence("lp_norm", "distance of labels (Euclidean)", _of("label_rate")),
+        labels.divergence("total_variation", "total variation of labels", _of("label_rate")),
+        labels.divergence("kolmogorov_smirnov", "largest gap in a label's share", _of("label_rate")),
+        conditional.demographic_disparity("conditional_demographic_disparity_labels",
+                                          "conditional demographic disparity of labels", _of("label_rate"), "label"),
+        neighbours.flip_test("flip_test", "flip test against the nearest rows of the reference group"),
+        abroca.gap("abroca", "area between the ROC curves"),
+        calibration_error.gap("calibration_gap", "gap in calibration error"),
         gaps.difference("mean_prediction_difference", "gap in mean prediction", _of("mean_prediction")),
         gaps.difference("mean_error_difference", "gap in mean error", _of("mean_error")),
         gaps.difference("mean_absolute_error_difference", "gap in mean absolute error", _of("mean_absolute_error")),
@@ -75,10 +129,23 @@ DERIVED["scoring_impact_ratio"] = gaps.quotient(
     "scoring_impact_ratio", "impact ratio of scoring rates", _of("scoring_rate")
 )
 
+#: comparisons that several classes have one by one, each against the rest
+BY_CLASS: tuple[Disparity, ...] = (
+    DISPARITIES["impact_ratio"],
+    DISPARITIES["demographic_parity_difference"],
+    DISPARITIES["equal_opportunity_difference"],
+    DISPARITIES["equalized_odds_difference"],
+    DISPARITIES["predictive_parity_difference"],
+    DERIVED["roc_auc_difference"],
+)
+
+#: what explanations say of groups: read from their tables, not measured from labels and decisions
+EXPLAINED: dict[str, Metric | Disparity] = {**explained.METRICS, **explained.GAPS}
+
 
 def find(name: str) -> Metric | Disparity | None:
     """The metric or comparison of an id."""
-    return METRICS.get(name) or DISPARITIES.get(name) or DERIVED.get(name)
+    return METRICS.get(name) or DISPARITIES.get(name) or DERIVED.get(name) or EXPLAINED.get(name)
 
 
 def applicable_metrics(config: AuditConfig) -> list[Metric]:
@@ -94,7 +161,11 @@ def applicable_disparities(config: AuditConfig) -> list[Disparity]:
 
 def why_not(config: AuditConfig, entry: Metric | Disparity) -> str | None:
     """Why an audit cannot have a metric or comparison; None where it can."""
+    if entry.name in EXPLAINED:
+        return explained.why_not(config, entry.name)
     if isinstance(entry, Disparity):
+        if entry.name in conditional.NAMES and config.bias.strata is None:
+            return f"{entry.name} needs bias.strata: the column that it is conditional on"
         reasons = (why_not(config, METRICS[base]) for base in entry.bases)
         return next((reason for reason in reasons if reason), None)
     task = config.model.task
@@ -130,7 +201,7 @@ def known_metrics(task: str | None = None) -> list[str]:
         return task is None or all(task in base.tasks for base in bases)
 
     everything: Iterable[Metric | Disparity] = (*METRICS.values(), *DISPARITIES.values(), *DERIVED.values())
-    return [entry.name for entry in everything if fits(entry)]
+    return [*(entry.name for entry in everything if fits(entry)), *EXPLAINED]
 
 
 def check_policy(config: AuditConfig) -> None:
@@ -152,6 +223,7 @@ def check_policy(config: AuditConfig) -> None:
         reason = why_not(config, entry)
         if reason is not None:
             raise ConfigError(reason, where=where, code="metric_not_applicable")
+        explained.check_names(config, check, f"policy.{number}")
         if isinstance(entry, Disparity) and check.attribute is None:
             raise ConfigError(
                 f"{check.metric} compares groups and needs an attribute", where=where,

@@ -102,6 +102,55 @@ def equal_proportions(strata: Sequence[Stratum], generator: np.random.Generator,
     return float((1 + np.count_nonzero(null >= observed * (1 - 1e-9))) / (draws + 1)), "chi_squared_permuted"
 
 
+def same_distribution(
+    weight: np.ndarray, square: np.ndarray | None, generator: np.random.Generator, draws: int
+) -> tuple[float, str]:
+    """(p-value, test) of k groups having one distribution over c classes: Pearson's χ², with weights linearised Wald.
+
+    Where an expected count is below SMALL the statistic is compared with `draws` tables of the same margins; without
+    draws there is then no test.
+
+    Args:
+        weight: (k, c) counts, or Σw.
+        square: (k, c) Σw², or None without weights.
+    """
+    kept = weight.sum(0) > 0
+    weight = weight[:, kept]
+    if square is not None:
+        return _same_shares(weight, square[:, kept]), "wald, linearised"
+    rows, columns, n = weight.sum(1), weight.sum(0), weight.sum()
+    if len(columns) < 2 or len(rows) < 2 or not (rows > 0).all():
+        return math.nan, "chi_squared"
+    expected = np.outer(rows, columns) / n
+    observed = float(((weight - expected) ** 2 / expected).sum())
+    if expected.min() >= SMALL:
+        return _chi_squared_tail(observed, (len(rows) - 1) * (len(columns) - 1)), "chi_squared"
+    if draws < 1 or n >= DRAWABLE:
+        return math.nan, "chi_squared_permuted"
+    from scipy.stats import random_table
+
+    tables = random_table(rows.astype(np.int64), columns.astype(np.int64)).rvs(draws, random_state=generator)
+    null = ((tables - expected) ** 2 / expected).sum((1, 2))
+    return float((1 + np.count_nonzero(null >= observed * (1 - 1e-9))) / (draws + 1)), "chi_squared_permuted"
+
+
+def _same_shares(weight: np.ndarray, square: np.ndarray) -> float:
+    """Wald's p-value of weighted shares being the same, each group's with the covariance of ratios of Σw."""
+    if weight.shape[1] < 2 or weight.shape[0] < 2 or not (weight > 0).all():
+        return math.nan
+    shares = (weight / weight.sum(1, keepdims=True))[:, 1:]
+    moment = square[:, 1:] / weight.sum(1, keepdims=True) ** 2
+    total = square.sum(1)[:, None, None] / weight.sum(1)[:, None, None] ** 2
+    crossed = moment[:, :, None] * shares[:, None, :]
+    outer = shares[:, :, None] * shares[:, None, :]
+    spread = moment[:, :, None] * np.eye(shares.shape[1]) - crossed - crossed.transpose(0, 2, 1) + total * outer
+    precision = np.linalg.inv(spread)
+    centre = np.linalg.solve(precision.sum(0), np.einsum("kij,kj->i", precision, shares))
+    apart = shares - centre
+    statistic = float(np.einsum("ki,kij,kj->", apart, precision, apart))
+    return _chi_squared_tail(statistic, shares.shape[1] * (len(shares) - 1))
+
+
 def _pearson(x: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Pearson's statistic of (…, k) counts against one common rate."""
     rate = x.sum(-1, keepdims=True) / n.sum()

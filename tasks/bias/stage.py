@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from configs.schema import AuditConfig
+from configs.schema import CROSSING, AuditConfig
+from tasks.bias import neighbours
+from tasks.bias.conditional import strata_of
+from tasks.bias.curves import curve_limitations, curve_table
 from tasks.bias.evidence import Evidence, evidence_of
-from tasks.bias.frames import MAX_GROUPS
+from tasks.bias.explained import GAPS
+from tasks.bias.explanations import carriers, with_explanations
+from tasks.bias.frames import MAX_GROUPS, MAX_ROWS
 from tasks.bias.groups import Attribute, attributes_of, everyone
 from tasks.bias.measure import (
     MAX_CLASSES,
+    MAX_COMPARED,
     Adjusted,
     Compared,
     Found,
@@ -34,9 +43,12 @@ if TYPE_CHECKING:
     from tasks.load import Dataset
     from tasks.persist import Workspace
 
+#: rows of a row group of `groups`: their texts are never held for all rows
+ROW_GROUP = 1 << 18
+
 
 def measure_bias(config: AuditConfig, workspace: Workspace, watch: Watch) -> Done:
-    """Measures the groups and writes `groups`, `group_metrics` and `disparities`.
+    """Measures the groups and writes `groups`, `group_metrics`, `disparities` and `curves`.
 
     Raises:
         DataRefused: a sensitive column or a weight cannot be used.
@@ -46,73 +58,104 @@ def measure_bias(config: AuditConfig, workspace: Workspace, watch: Watch) -> Don
     from tasks.load import open_data
 
     data = open_data(config)
-    evidence = evidence_of(config, workspace.read_table("predictions"), data)
-    attributes = attributes_of(config, _sensitive(config, data, evidence.position))
+    evidence = evidence_of(config, workspace.table_path("predictions"), data)
+    sensitive = _sensitive(config, data, evidence.position)
+    attributes = attributes_of(config, sensitive)
+    evidence = replace(evidence, strata=strata_of(config, sensitive))
+    evidence = replace(evidence, neighbourhood=partial(neighbours.neighbourhood, config))
+    data.forget()
     watch.expect(2 + len(attributes))
-    groups = _write_groups(workspace, evidence, attributes)
-    watch.advance()
-
     settings = Settings(config.bias.confidence, config.bias.min_group_size, config.bias.resamples, config.explain.seed)
     metrics, disparities = applicable_metrics(config), applicable_disparities(config)
-    overall = with_fairlearn(measure(evidence, everyone(evidence.rows), metrics, settings), metrics)
-    watch.advance()
-    compared = []
-    for attribute in attributes:
-        one = measure(evidence, attribute, metrics, settings)
-        seconded = len(attribute.groups) <= MAX_GROUPS
-        compared.append(compare(with_fairlearn(one, metrics) if seconded else one, disparities, settings))
-        if seconded:
-            check_with_fairlearn(compared[-1], settings.least)
+    with ThreadPoolExecutor(1) as beside:  # Parquet is written without Python's lock: a second core's work
+        written = beside.submit(_write_groups, workspace, evidence, attributes)
+        overall = with_fairlearn(measure(evidence, everyone(evidence.rows), metrics, settings), metrics)
         watch.advance()
+        compared = []
+        for attribute in attributes:
+            one = measure(evidence, attribute, metrics, settings)
+            seconded = len(attribute.groups) <= MAX_GROUPS
+            compared.append(compare(with_fairlearn(one, metrics) if seconded else one, disparities, settings))
+            if seconded:
+                check_with_fairlearn(compared[-1], settings.least)
+            watch.advance()
+        groups = written.result()
+    watch.advance()
+    explained = with_explanations(workspace, evidence, overall, compared, settings, watch)
+    overall, compared = explained.overall, list(explained.compared)
     adjusted = adjust(compared)
     found = [overall, *(one.found for one in compared)]
+    views = [(one.attribute, one.view) for one in found]
     return Done(
         stage="bias",
         tables=(
             groups,
             workspace.write_table("group_metrics", _metric_table(found, settings.least)),
             workspace.write_table("disparities", _disparity_table(compared, adjusted)),
+            workspace.write_table("curves", curve_table(views)),
         ),
-        findings=findings_of(config, evidence, compared, adjusted),
-        limitations=(*evidence.limitations, *_limitations(evidence, attributes)),
+        findings=(*findings_of(config, evidence, compared, adjusted), *carriers(config, compared, adjusted)),
+        limitations=(
+            *evidence.limitations,
+            *_limitations(config, evidence, attributes),
+            *curve_limitations(views),
+            *neighbours.limitations(evidence),
+            *explained.limitations,
+        ),
         facts=facts_of(config, evidence, overall, compared, metrics),
     )
 
 
 def _sensitive(config: AuditConfig, data: Dataset, position: np.ndarray) -> pa.Table:
-    """The sensitive columns of the predicted rows."""
+    """The sensitive columns of the predicted rows, and that of the strata."""
     columns = dict.fromkeys(declared.column for declared in config.data.sensitive.values())
+    if config.bias.strata is not None:
+        columns[config.bias.strata.column] = None
     table = data.table.select([name for name in columns if name in data.table.column_names])
     if len(position) == data.table.num_rows and (position == np.arange(len(position))).all():
         return table
     return table.take(pa.array(position))
 
 
-def _limitations(evidence: Evidence, attributes: Sequence[Attribute]) -> Iterator[str]:
+def _limitations(config: AuditConfig, evidence: Evidence, attributes: Sequence[Attribute]) -> Iterator[str]:
+    by_name = {attribute.name: attribute for attribute in attributes}
+    for keys in config.data.intersections:
+        attribute = by_name[CROSSING.join(keys)]
+        if attribute.reference is None and attribute.empty:
+            yield (
+                f"{attribute.name}: no row is {attribute.empty[0]}, the crossing of the references that are named; the"
+                " best-off group is the reference."
+            )
     crowded = [str(attribute.name) for attribute in attributes if len(attribute.groups) > MAX_GROUPS]
     if crowded:
         yield (
             f"{', '.join(crowded)}: with more than {MAX_GROUPS} groups, rates come from the table of counts alone,"
             " without fairlearn's second computation."
         )
+    if evidence.truth is not None and evidence.rows > MAX_ROWS:
+        yield f"With more than {MAX_ROWS:,} rows, errors are computed once, without fairlearn's second computation."
     if evidence.task == "multiclass" and len(evidence.classes) > MAX_CLASSES:
         yield f"With more than {MAX_CLASSES} classes, single classes are measured over all rows, not by group."
+    if evidence.task == "multiclass" and attributes and len(evidence.classes) > MAX_COMPARED:
+        yield f"With more than {MAX_COMPARED} classes, groups are not compared in single classes."
 
 
 def _write_groups(workspace: Workspace, evidence: Evidence, attributes: Sequence[Attribute]) -> TableRef:
-    rows = evidence.rows
-    weight = pa.array(np.ones(rows) if evidence.weight is None else evidence.weight)
     with workspace.table_writer("groups", evidence.row_id.type) as writer:
         for attribute in attributes:
             names = pa.array(attribute.groups, pa.string())
-            writer.write(
-                pa.table({
-                    "row_id": evidence.row_id,
-                    "attribute": pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [attribute.name]),
-                    "group": pa.DictionaryArray.from_arrays(attribute.codes.astype(np.int32), names),
-                    "weight": weight,
-                })
-            )  # fmt: skip
+            for start in range(0, evidence.rows, ROW_GROUP):
+                codes = attribute.codes[start : start + ROW_GROUP]
+                rows = len(codes)
+                weight = np.ones(rows) if evidence.weight is None else evidence.weight[start : start + rows]
+                writer.write(
+                    pa.table({
+                        "row_id": evidence.row_id.slice(start, rows),
+                        "attribute": pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), [attribute.name]),
+                        "group": pa.DictionaryArray.from_arrays(codes, names),
+                        "weight": weight,
+                    })
+                )  # fmt: skip
         if not attributes:
             writer.write(schema_of("groups", evidence.row_id.type).empty_table())
     assert writer.ref is not None
@@ -165,7 +208,7 @@ def _disparity_table(compared: Sequence[Compared], adjusted: Adjusted) -> pa.Tab
         attribute = one.found.attribute
         names = (*attribute.groups, None)  # the last one is where index −1, no group, points to
         for metric, rows in (*one.gaps.items(), *one.beside.items()):
-            comparison = (DISPARITIES.get(metric) or DERIVED[metric]).comparison
+            comparison = (DISPARITIES.get(metric) or GAPS.get(metric) or DERIVED[metric]).comparison
             for gap in rows:
                 key = asked_of(attribute.name, gap)
                 columns["attribute"].append(attribute.name)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from configs.schema import AuditConfig
+from tasks.bias.alike import chances, effective_rows
 from tasks.bias.base import Measured, Metric
-from tasks.bias.chance import no_disparity
-from tasks.bias.disparities import included
+from tasks.bias.conditional import NAMES as CONDITIONAL
 from tasks.bias.evidence import Evidence
 from tasks.bias.four_fifths import four_fifths
-from tasks.bias.measure import Adjusted, Compared, Found, Of, asked_of
-from tasks.bias.registry import DERIVED, DISPARITIES, METRICS, why_not
+from tasks.bias.groups import LARGEST, Attribute
+from tasks.bias.measure import Adjusted, Compared, Found, Of, Settings, asked_of
+from tasks.bias.power import detectable
+from tasks.bias.registry import DISPARITIES, METRICS, why_not
 from tasks.bias.wording import TESTS, listed, number, p_value, percent, share_of
 from tasks.contracts import Finding
 
@@ -24,7 +26,14 @@ INTERVALS = {
     "ratio of two groups": "MOVER on the groups' intervals; open above where the reference's rate may be 0",
     "equalized odds of two groups": "the worse limit of both rates, each at half the error (Bonferroni)",
     "attribute with two groups": "that of the two groups, without the sign",
-    "attribute with more groups": "percentile bootstrap by multinomial draws on the table of counts",
+    "attribute with more groups": "bootstrap by multinomial draws on the table of counts (with weights by gamma draws):"
+    " near end simultaneous over the pairs of groups, far end a percentile",
+    "attribute with more groups, not of counts": "the same, with draws from the groups' estimates and standard errors",
+    "labels of two classes": "that of the difference of label rates, without the sign; of divergences as for more",
+    "labels of more classes": "above percentile bootstrap, below the least disparity that makes it no surprise",
+    "conditional acceptance, conditional rejection": "MOVER on the groups' score intervals of paired shares",
+    "treatment equality": "MOVER on Wilson's of the misses among errors, transformed",
+    "conditional demographic disparity": "MOVER on Wilson's of both averaged shares, and what strata vary by",
     "class_imbalance": "Wilson's of nₐ/(nₐ + n_d), stretched",
 }
 
@@ -56,6 +65,10 @@ def facts_of(
         reason = why_not(config, metric)
         if reason is not None and evidence.task in metric.tasks:
             absent.setdefault(reason.removeprefix(metric.name).strip(), []).append(metric.name)
+    for name in CONDITIONAL if config.data.sensitive else ():
+        reason = why_not(config, DISPARITIES[name])
+        if reason is not None and reason.startswith(name):
+            absent.setdefault(reason.removeprefix(name).strip(), []).append(name)
     return {
         "confidence": config.bias.confidence,
         "min_group_size": least,
@@ -77,36 +90,26 @@ def facts_of(
 
 
 def _no_disparity(config: AuditConfig, one: Compared) -> dict[str, dict[str, float]]:
-    """Comparison → what its aggregate over the groups would be if they were all alike; counts only, no weights."""
-    if one.found.view.counts.weighted:
-        return {}
-    least = config.bias.min_group_size
-    known: dict[Hashable, np.ndarray] = {}
-    found = {}
-    for name in one.gaps:
-        entry = DISPARITIES.get(name) or DERIVED[name]
-        rates = {base: one.found.of(base) for base in entry.bases}
-        groups = {base: included(rate, least) for base, rate in rates.items()}
-        counts = {base: (rate.numerator[groups[base]], rate.denominator[groups[base]]) for base, rate in rates.items()}
-        chance = no_disparity(
-            entry, counts, str(one.found.attribute.name), seed=config.explain.seed, draws=config.bias.resamples,
-            known=known,
-        )  # fmt: skip
-        if chance is not None:
-            found[name] = {"expected": chance.expected, "p95": chance.p95}
-    return found
+    """Comparison → what its aggregate would be if all groups were alike, and the p-value of what it is."""
+    settings = Settings(config.bias.confidence, config.bias.min_group_size, config.bias.resamples, config.explain.seed)
+    return {
+        name: {"expected": chance.expected, "p95": chance.p95, "p": chance.p}
+        for name, chance in chances(one, settings).items()
+    }
 
 
 def _attribute(one: Compared, least: int, confidence: float) -> dict[str, Any]:
     attribute, found = one.found.attribute, one.found
     selects = found.has("selection_rate")
     rows = found.of("count").value
+    seen = _detectable(one, 1 - confidence)
     groups = []
     for g, name in enumerate(attribute.groups):
         entry: dict[str, Any] = {"group": name, "n": int(rows[g])}
         if selects:
             entry["selection_rate"] = _cell(found.of("selection_rate"), g, least)
             entry["four_fifths"] = _four_fifths(found, g, one.reference, confidence)
+            entry["detectable"] = {name: least_seen[g] for name, least_seen in seen.items()}
         groups.append(entry)
     small = [
         {"group": name, "n": int(rows[g]), "reason": f"fewer than {least} rows"}
@@ -117,11 +120,33 @@ def _attribute(one: Compared, least: int, confidence: float) -> dict[str, Any]:
     return {
         "attribute": attribute.name,
         "reference": None if one.reference is None else attribute.groups[one.reference],
-        "reference_rule": f"the {'highest selection rate' if selects else 'most rows'} of the groups with at least"
-        f" {least} rows; of all groups where none has",
+        "reference_rule": _reference_rule(attribute, selects=selects, least=least),
         "groups": groups,
+        "unknown": [{"group": attribute.groups[g], "n": int(rows[g])} for g in np.flatnonzero(~attribute.known)],
         "left_out": [*small, *empty],
     }
+
+
+def _reference_rule(attribute: Attribute, *, selects: bool, least: int) -> str:
+    if attribute.reference in attribute.groups:
+        return "named in the config"
+    highest = "highest selection rate" if selects and attribute.reference != LARGEST else "most rows"
+    return f"the {highest} of the groups with at least {least} rows; of all groups where none has"
+
+
+def _detectable(one: Compared, level: float) -> dict[str, list[dict[str, Any]]]:
+    """Rate → the smallest disparity of each group that would be found with 80 % power; see `power.py`."""
+    return {
+        name: [
+            {"difference": found.difference, "ratio": found.ratio, "reason": found.reason}
+            for found in detectable(
+                METRICS[name], one.found.of(name), one.reference, level=level,
+                effective=effective_rows(one, METRICS[name]) if one.found.view.counts.weighted else None,
+            )
+        ]
+        for name in ("selection_rate", "true_positive_rate")
+        if one.found.has(name)
+    }  # fmt: skip
 
 
 def _four_fifths(found: Found, group: int, reference: int | None, confidence: float) -> dict[str, Any] | None:
@@ -149,7 +174,7 @@ def findings_of(
 ) -> tuple[Finding, ...]:
     """What a reader must know, the largest disparities first."""
     found = [*_gaps(config, compared, adjusted), *_label_rates(compared)]
-    found += [*_small_groups(config, compared), *_undefined(compared), *_missing(evidence)]
+    found += [*_small_groups(config, compared), *_unknown(compared), *_undefined(compared), *_missing(evidence)]
     return tuple(found)
 
 
@@ -261,12 +286,27 @@ def _small_groups(config: AuditConfig, compared: Sequence[Compared]) -> Iterator
             )  # fmt: skip
 
 
+def _unknown(compared: Sequence[Compared]) -> Iterator[Finding]:
+    for one in compared:
+        attribute, rows = one.found.attribute, one.found.of("count").value
+        unknown = np.flatnonzero(~attribute.known)
+        if len(unknown):
+            total = rows[unknown].sum()
+            told = listed([f"{attribute.groups[g]} ({rows[g]:,.0f})" for g in unknown])
+            yield Finding(
+                "info", "unknown_groups",
+                f"By {attribute.name}, the group of {total:,.0f} of {rows.sum():,.0f} rows is not known: {told}. They"
+                " are counted and shown, and never what other groups are held against.",
+                evidence="groups", stage="bias",
+            )  # fmt: skip
+
+
 def _undefined(compared: Sequence[Compared]) -> Iterator[Finding]:
     for one in compared:
         names = one.found.attribute.groups
         lacking: dict[str, set[int]] = {}
         for of, values in one.found.values.items():
-            if of == Of(of.metric):
+            if of == Of(of.metric) and not values.undefined.startswith("not applicable"):
                 for g in np.flatnonzero(~values.defined):
                     lacking.setdefault(values.undefined, set()).add(int(g))
         for reason, groups in lacking.items():

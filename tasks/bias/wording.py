@@ -46,11 +46,17 @@ def share_of(part: float, whole: float) -> str:
 
 #: names of tests for readers
 TESTS = {
+    "mcnemar": "McNemar's exact test",
+    "redrawn labels": "labels drawn again under equal calibration",
+    "redrawn rows": "rows drawn again from one common ROC curve",
     "fisher": "Fisher's exact test",
     "pooled_z": "pooled two-proportion z test",
     "chi_squared": "χ² test",
     "chi_squared_permuted": "permutation χ² test",
+    "mantel_haenszel": "Cochran–Mantel–Haenszel test",
+    "mantel_haenszel, bonferroni": "Cochran–Mantel–Haenszel test of each group",
     "wald": "Wald test",
+    "welch": "Welch's t test",
     "wald, linearised": "linearised Wald test",
     "fisher, bonferroni": "Fisher's exact test on both rates",
     "pooled_z, bonferroni": "pooled z test on both rates",

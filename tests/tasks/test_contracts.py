@@ -50,9 +50,11 @@ COLUMNS = {
     " ci_high:real p_value:real p_adjusted:real n:whole method:text",
     "slices": "rank:whole slice:text parts:texts metric:text value:real rest:real difference:real ci_low:real"
     " ci_high:real numerator:real denominator:real n:whole p_value:real q_value:real status:text test:text",
-    "thresholds": "attribute:text aim:text kind:text group:text threshold:real n:whole selected:real"
+    "thresholds": "attribute:text aim:text kind:text sample:text group:text threshold:real n:whole selected:real"
     " selection_rate:real true_positive_rate:real false_positive_rate:real accuracy:real gained:real lost:real"
-    " value:real met:flag",
+    " value:real ci_low:real ci_high:real met:flag",
+    "tradeoffs": "attribute:text aim:text kind:text point:whole threshold:real limit:real value:real accuracy:real"
+    " selection_rate:real changed:real",
     "faithfulness": "row_id:id technique:text output:text measure:text value:real",
     "drift": "kind:text attribute:text feature:text measure:text value:real threshold:real status:text",
 }

@@ -13,7 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.schema import AuditConfig
-from tasks.bias import measure_bias
+from tasks.bias import DISPARITIES, METRICS, measure_bias
+from tasks.bias.evidence import Evidence
+from tasks.bias.groups import Attribute
+from tasks.bias.measure import Compared, Settings, compare, measure
 from tasks.contracts import Done
 from tasks.persist.store import Workspace
 from tasks.watch import Watch
@@ -40,7 +43,7 @@ class Audited:
         return _one(self.table("group_metrics"), wanted)
 
     def gap(self, name: str, attribute: str, group: str | None = None) -> Row:
-        return _one(self.table("disparities"), {"metric": name, "attribute": attribute, "group": group})
+        return _one(self.table("disparities"), {"metric": name, "attribute": attribute, "group": group, "output": None})
 
 
 def _one(rows: list[Row], wanted: Row) -> Row:
@@ -147,5 +150,46 @@ def audit_cells(audit: Auditor) -> Callable[..., Audited]:
         rows = confusion_rows(cells)
         blocks["bias"] = {"min_group_size": least, **blocks.get("bias", {})}
         return audit({"g": rows["group"]}, label=rows["label"], decision=rows["decision"], **blocks)
+
+    return run
+
+
+def compared_rows(
+    group: np.ndarray, label: np.ndarray, decision: np.ndarray, names: Sequence[str], *, least: int = 1,
+    resamples: int = 200, weight: np.ndarray | None = None, strata: np.ndarray | None = None, groups: int | None = None,
+    classes: int = 2,
+) -> Compared:  # fmt: skip
+    """Comparisons of rows that are given as codes; class 1 is the favourable one."""
+    n = len(group)
+    names_of = tuple("abcdefghijklmnopqrst")
+    cut = None if strata is None else Attribute("strata", tuple(f"s{k}" for k in range(int(strata.max()) + 1)), strata)
+    evidence = Evidence(
+        task="binary" if classes == 2 else "multiclass", row_id=pa.array(np.arange(n)), position=np.arange(n),
+        classes=names_of[:classes], label=label, decision=decision, outputs=names_of[1:2],
+        scores=decision[:, None] * 0.5, truth=None, weight=weight, favorable=(1,), positive=(1,), strata=cut,
+    )  # fmt: skip
+    chosen = [DISPARITIES[name] for name in names]
+    bases = dict.fromkeys(["count", "selection_rate", *(base for entry in chosen for base in entry.bases)])
+    settings = Settings(least=least, resamples=resamples)
+    attribute = Attribute("g", names_of[: groups or int(group.max()) + 1], group)
+    return compare(measure(evidence, attribute, [METRICS[base] for base in bases], settings), chosen, settings)
+
+
+@pytest.fixture(scope="session")
+def comparing() -> Callable[..., Compared]:
+    """`compared_rows`, for tests of examples that hypothesis makes up too."""
+    return compared_rows
+
+
+@pytest.fixture(scope="session")
+def comparing_cells() -> Callable[..., Compared]:
+    """The same of groups given as counts of (TP, FN, FP, TN)."""
+
+    def run(cells: Sequence[Sequence[int]], names: Sequence[str], **settings: Any) -> Compared:
+        counts = np.array(cells)
+        label = np.repeat(np.tile([1, 1, 0, 0], len(cells)), counts.ravel())
+        decision = np.repeat(np.tile([1, 0, 1, 0], len(cells)), counts.ravel())
+        group = np.repeat(np.arange(len(cells)), counts.sum(1))
+        return compared_rows(group, label, decision, names, groups=len(cells), **settings)
 
     return run

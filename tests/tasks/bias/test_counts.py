@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import tasks.bias.counts
 from tasks.bias.counts import CELLS, Counts, merged
 
 GROUP = np.array([0, 0, 0, 1, 1, 1, 1])
@@ -57,6 +58,26 @@ def test_many_classes_need_no_dense_table() -> None:
     assert counts.rows.sum() == 300
     assert len(counts.rows) <= 300
     assert counts.correct().rows[0, CELLS.index("11")] == (label == decision).sum()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_dense_and_a_sparse_table_are_the_same(weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    group, label, decision = (rng.integers(low, 4, 500).astype(np.int32) for low in (0, -1, -1))
+    weight = rng.random(500) * (rng.random(500) > 0.1) if weighted else None
+    dense = Counts.of(group, 4, label, decision, weight)
+    monkeypatch.setattr(tasks.bias.counts, "_SMALL", 0)
+    many = Counts.of(group * 100, 400, label, decision, weight)  # more cells than four times the rows
+    assert {(g // 100, y, d): cell for (g, y, d), cell in _as_dict(many).items()} == _as_dict(dense)
+    for k, (g, y, d) in enumerate(zip(dense.group, dense.label, dense.decision, strict=True)):
+        own = (group == g) & (label == y) & (decision == d)
+        assert dense.rows[k] == (own.sum() if weight is None else (weight[own] > 0).sum())
+
+
+def test_codes_of_few_bytes_do_not_overflow() -> None:
+    group = np.array([9_999, 0, 9_999], np.int16)
+    counts = Counts.of(group, 10_000, np.array([100, 0, -1], np.int8), np.array([120, -1, 120], np.int8), None)
+    assert _as_dict(counts) == {(0, 0, -1): (1, 1, 1), (9_999, -1, 120): (1, 1, 1), (9_999, 100, 120): (1, 1, 1)}
 
 
 def test_kish() -> None:

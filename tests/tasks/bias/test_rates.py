@@ -109,12 +109,14 @@ def test_nothing_over_nothing_is_undefined_and_says_why(audit_cells) -> None:
     found = audit_cells({name: cells for name, (cells, _) in EMPTY.items()})
     for group, (_, undefined) in EMPTY.items():
         rows = [r for r in found.table("group_metrics") if r["group"] == group]
-        assert {r["metric"] for r in rows if r["status"] == "undefined"} == undefined
+        # Two scores have no calibration line, and there is no model to ask for neighbours.
+        others = {"calibration_slope", "calibration_intercept", "consistency"}
+        assert {r["metric"] for r in rows if r["status"] == "undefined"} - others == undefined
         for row in rows:
             if row["metric"] in undefined:
-                assert row["value"] is row["ci_low"] is row["ci_high"] is row["method"] is None
+                assert row["value"] is row["ci_low"] is row["ci_high"] is row["method"] is None, row
                 assert row["reason"].startswith("0/0: ")
-            else:
+            elif row["metric"] not in others:
                 assert row["value"] is not None
 
 
@@ -232,5 +234,6 @@ def test_equal_weights_are_no_weights() -> None:
     for metric in METRICS.values():
         if "binary" in metric.tasks and not metric.unweighted:
             one, other = (metric.measure(view(e, codes, 4)) for e in (found, weighted))
-            for field in ("value", "low", "high", "std_error"):
+            drawn = metric.name == "expected_calibration_error"  # with weights from another distribution
+            for field in ("value",) if drawn else ("value", "low", "high", "std_error"):
                 assert getattr(one, field) == pytest.approx(getattr(other, field), nan_ok=True), metric.name

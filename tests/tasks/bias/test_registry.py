@@ -15,12 +15,17 @@ from tasks.errors import ConfigError
 #: METRICS.md: what there is of it so far
 PER_GROUP = """selection_rate scoring_rate count prevalence accuracy balanced_accuracy true_positive_rate
 false_positive_rate true_negative_rate false_negative_rate precision negative_predictive_value false_discovery_rate
-false_omission_rate f1
-mean_score roc_auc log_loss brier_score mean_prediction mean_absolute_error root_mean_squared_error mean_error r2"""
+false_omission_rate f1 calibration_slope calibration_intercept expected_calibration_error consistency
+mean_score roc_auc log_loss brier_score mean_prediction mean_absolute_error root_mean_squared_error mean_error r2
+generalized_entropy theil"""
 BETWEEN = """demographic_parity_difference demographic_parity_ratio selection_rate_difference predicted_rate_difference
 disparate_impact equalized_odds_difference equalized_odds_ratio equal_opportunity_difference equal_opportunity_ratio
 impact_ratio predictive_parity_difference accuracy_difference recall_difference specificity_difference
-average_odds_difference class_imbalance label_rate_difference label_impact_ratio"""
+average_odds_difference calibration_gap abroca flip_test class_imbalance label_rate_difference label_impact_ratio
+average_absolute_odds_difference conditional_acceptance conditional_rejection acceptance_rate_difference
+rejection_rate_difference treatment_equality between_group_generalized_entropy kl_divergence js_divergence lp_norm
+total_variation kolmogorov_smirnov"""
+STRATIFIED = "conditional_demographic_disparity_labels conditional_demographic_disparity_predictions"
 
 
 def config(task: str = "binary", *, policy: list | None = None, favorable="yes", **bias) -> AuditConfig:
@@ -42,7 +47,7 @@ def config(task: str = "binary", *, policy: list | None = None, favorable="yes",
 
 def test_the_ids_of_the_contract_are_known() -> None:
     assert set(PER_GROUP.split()) <= set(METRICS)
-    for name in (PER_GROUP + " " + BETWEEN).split():
+    for name in f"{PER_GROUP} {BETWEEN} {STRATIFIED}".split():
         assert find(name) is not None, name
         assert name in known_metrics(), name
     assert len(known_metrics()) == len(set(known_metrics()))
@@ -51,7 +56,18 @@ def test_the_ids_of_the_contract_are_known() -> None:
 def test_every_family_is_registered() -> None:
     folder = Path(tasks.bias.__file__).parent
     families = {p.stem for p in folder.glob("*.py") if "\nMETRICS: tuple[Metric, ...]" in p.read_text()}
-    assert families == {"rates", "macro", "scores", "regression"}
+    assert families == {
+        "rates",
+        "macro",
+        "scores",
+        "ranking",
+        "calibration",
+        "calibration_error",
+        "neighbours",
+        "regression",
+        "acceptance",
+        "inequality",
+    }
     listed = sum(len(__import__(f"tasks.bias.{f}", fromlist=["METRICS"]).METRICS) for f in families)
     assert listed == len(METRICS)
 
