@@ -36,6 +36,7 @@ class Judged:
             one output a row was explained.
         masked: the output with players away.
         name: of the output, where only one was explained; else None.
+        row_id: (n,) of the rows.
     """
 
     rows: np.ndarray
@@ -45,6 +46,7 @@ class Judged:
     others: Mapping[str, np.ndarray]
     masked: Masked
     name: str | None
+    row_id: pa.Array
 
     @property
     def players(self) -> int:
@@ -146,7 +148,7 @@ def _judged(
         return None
     present = np.flatnonzero(allowed.any(axis=0))
     name = outputs[present[0]] if len(present) == 1 else None
-    return Judged(rows, chosen, scores[each, chosen], attributions, others, masked, name)
+    return Judged(rows, chosen, scores[each, chosen], attributions, others, masked, name, ids)
 
 
 def _common(techniques: Sequence[Mapping[str | None, Entry]], most: int) -> pa.Array:

@@ -25,6 +25,7 @@ import numpy as np
 from tasks.agreement import measures, robustness
 from tasks.agreement.explanations import Explained
 from tasks.agreement.faithfulness import ROUNDING
+from tasks.agreement.row_values import completeness_error
 from tasks.agreement.scores import RANDOM, Scores
 from tasks.contracts import Done, ValueStatus
 
@@ -162,7 +163,7 @@ def completeness(explained: Sequence[Explained]) -> list[Quality]:
     """
     found = []
     for one in explained:
-        errors = np.abs(one.values.sum(axis=1) + one.base - one.prediction)
+        errors = completeness_error(one)
         errors = errors[np.isfinite(errors)]
         if len(errors):
             found.append(_mean(one.technique, one.output, "completeness_error", errors))

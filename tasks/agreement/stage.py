@@ -26,8 +26,9 @@ from tasks.agreement.explanations import (
 from tasks.agreement.judged import Judged, judged_images, judged_tables
 from tasks.agreement.quality import Failing, Quality
 from tasks.agreement.rerun import NotMeasured, Rerun, run_again
+from tasks.agreement.row_values import faithfulness_table
 from tasks.agreement.scores import Scores, evaluations_of, faithfulness_scores, plain_scores
-from tasks.contracts import TABLES, Done, NotApplicable
+from tasks.contracts import TABLES, Done, NotApplicable, TableRef
 from tasks.explain import problem_of
 from tasks.load import Subject, open_subject
 from tasks.persist import Workspace
@@ -46,7 +47,8 @@ SHARE = {"table": 0.05, "image": 0.33}
 def compare_techniques(
     config: AuditConfig, workspace: Workspace, watch: Watch, *, explained: Sequence[Done] = ()
 ) -> Done | NotApplicable:
-    """Writes `agreement` and `explanation_quality` from the tables that the techniques wrote.
+    """Writes `agreement`, `explanation_quality` and, where single rows were explained, `faithfulness` from the tables
+    that the techniques wrote.
 
     Args:
         explained: the techniques' results, for what they measured themselves; those among them that can be are run
@@ -102,6 +104,7 @@ def compare_techniques(
         tables=(
             workspace.write_table("agreement", agreement_table(rows)),
             workspace.write_table("explanation_quality", quality_table(said)),
+            *(() if subject is None else (_write_faithfulness(workspace, subject, attributions, judged),)),
         ),
         findings=(
             *map(findings.failure, judged.failing),
@@ -137,6 +140,15 @@ def quality_table(rows: Iterable[Quality]) -> pa.Table:
     return pa.Table.from_pylist([{n: getattr(row, n) for n in schema.names} for row in rows], schema=schema)
 
 
+def _write_faithfulness(
+    workspace: Workspace, subject: Subject, attributions: Sequence[Explained], judged: _Quality
+) -> TableRef:
+    table = faithfulness_table(
+        attributions, judged.judged, judged.scores, subject.predictor.outputs, subject.row_id.type
+    )
+    return workspace.write_table("faithfulness", table)
+
+
 # ---------------------------------------------------------------- agreement on the decided class
 
 
@@ -169,6 +181,8 @@ class _Quality:
     count: int = 0
     evaluations: int = 0
     unjudged: str | None = None  # why no technique is compared with chance
+    judged: Judged | None = None
+    scores: Scores = field(default_factory=dict)
 
 
 def _judged(
@@ -209,7 +223,7 @@ def _judged(
     passes = "not_judged" if unjudged else "passes"
     verdicts = {name: "fails" if name in fails else passes for name in judged.attributions}
     spent = evaluations_of(judged.players, count, kind, background) * len(judged.rows)
-    return _Quality(rows, failing, verdicts, rerun, len(judged.rows), spent, unjudged)
+    return _Quality(rows, failing, verdicts, rerun, len(judged.rows), spent, unjudged, judged, scores)
 
 
 def _unjudged(scores: Scores, judged: Judged) -> str | None:

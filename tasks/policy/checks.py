@@ -9,9 +9,10 @@
 
 Of several groups the worst decides: any not_satisfied, then any insufficient_data.
 
-Of more than two groups the best-off one always comes out ahead of the others by chance, and the widest gap is never 0.
-Intervals and tests of two groups hold for a pair named beforehand, so there a test must reject that allows for the
-choice: Holm's over the pairs, or that of all groups being equal. The interval alone excludes nothing.
+Of more than two groups the best-off one always comes out ahead of the others by chance, and the widest gap is never 0;
+nor is the widest of several features' or techniques'. Intervals and tests of two groups hold for a pair named
+beforehand, so there a test must reject that allows for the choice: Holm's over the numbers that the worst is taken of,
+or that of all groups being equal. The interval alone excludes nothing.
 """
 
 from __future__ import annotations
@@ -28,6 +29,18 @@ CheckVerdict = Literal["satisfied", "not_satisfied", "insufficient_data"]
 _ORDER: tuple[CheckVerdict, ...] = ("not_satisfied", "insufficient_data", "satisfied")
 
 
+@dataclass(frozen=True)
+class End:
+    """One of the two groups that a comparison lies between, in the metric that is compared."""
+
+    metric: str
+    group: str
+    value: float | None
+    numerator: float | None
+    denominator: float | None
+    n: int | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Number:
     """What a check is held against: one group, or the attribute, or all rows.
@@ -40,10 +53,14 @@ class Number:
         left_out: groups that an aggregate is not over, with why.
         p_value, test: of no difference; None where nothing is compared.
         p_adjusted: the same by Holm over all tests of the attribute; said beside it where it would not reject.
-        p_family: the same by Holm over the pairs of this comparison, where its reference was chosen from the data.
+        p_family: the same by Holm over all numbers that the check is held against, where the worst of several decides:
+            pairs whose reference was chosen from the data, features, techniques, outputs.
+        family: how many tests p_family allows for.
         compared: among how many groups the reference, or the widest gap, was looked for.
         too_small: a denominator is below min_group_size.
         certain: the number has no uncertainty (a count).
+        output, feature, technique: what it is of, where it is not of the declared outcomes.
+        ends: the groups that it lies between: the group and its reference, or the lowest and the highest.
     """
 
     group: str | None
@@ -59,19 +76,25 @@ class Number:
     reference: str | None = None
     reference_numerator: float | None = None
     reference_denominator: float | None = None
+    reference_n: int | None = None
     p_value: float | None = None
     p_adjusted: float | None = None
     p_family: float | None = None
+    family: int = 1
     compared: int = 2
     test: str | None = None
     left_out: tuple[str, ...] = ()
     too_small: bool = False
     certain: bool = False
+    output: str | None = None
+    feature: str | None = None
+    technique: str | None = None
+    ends: tuple[End, ...] = ()
 
     @property
     def chosen(self) -> bool:
-        """Whether the pair was chosen from the data: with two groups there is nothing to choose."""
-        return self.compared > 2
+        """Whether it was chosen from the data: with two groups, of one feature, there is nothing to choose."""
+        return self.compared > 2 or self.family > 1
 
     @property
     def p_decisive(self) -> float | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from configs.schema import AuditConfig, PolicyCheck
-from tasks.bias import METRICS, Disparity, find, four_fifths
+from tasks.bias import Chance, Disparity, Metric, find, four_fifths
 from tasks.contracts import Done, Finding, Severity
 from tasks.policy.checks import Judged, Number, audit_verdict, judged, worst
-from tasks.policy.numbers import Tables, chance_of, numbers_for
+from tasks.policy.numbers import chance_of, numbers_for
+from tasks.policy.seen import smallest_seen
 from tasks.policy.sentences import sentence
+from tasks.policy.tables import Tables
 
 if TYPE_CHECKING:
     from tasks.persist import Workspace
@@ -41,16 +43,20 @@ def judge(config: AuditConfig, workspace: Workspace) -> Done:
 
 def judge_check(config: AuditConfig, check: PolicyCheck, tables: Tables) -> dict[str, Any]:
     """One check as JSON values: what was declared, what was found, the verdict, and the sentence."""
-    numbers = numbers_for(check, tables)
+    numbers = numbers_for(config, check, tables)
     entry = find(check.metric)
     assert entry is not None
-    base = METRICS[entry.bases[0]] if isinstance(entry, Disparity) else entry
+    bases = entry.bases if isinstance(entry, Disparity) else (entry.name,)
+    base = find(bases[0]) if bases else None
     signed = entry.signed and not (isinstance(entry, Disparity) and entry.comparison == "ratio")
     level = 1 - config.bias.confidence
     found = [judged(check, number, level=level, signed=signed) for number in numbers]
     deciding = worst(found)
     chance = chance_of(config, check, entry, tables) if isinstance(entry, Disparity) else None
     number = deciding.number
+    seen = None
+    if isinstance(entry, Disparity) and deciding.verdict != "not_satisfied":
+        seen = smallest_seen(entry, number, level=level, weighted=config.data.weight is not None)
     flags = [_flag(entry, one.number, config.bias.confidence) for one in found]
     flagged = [flag["flag"] for flag in flags if flag is not None]
     listed = sorted(zip(found, flags, strict=True), key=lambda pair: pair[0].margin)
@@ -59,6 +65,9 @@ def judge_check(config: AuditConfig, check: PolicyCheck, tables: Tables) -> dict
         "metric": check.metric,
         "attribute": check.attribute,
         "group": number.group,
+        "feature": number.feature or check.feature,
+        "technique": number.technique or check.technique,
+        "output": number.output,
         "min": check.min,
         "max": check.max,
         "severity": check.severity,
@@ -66,16 +75,31 @@ def judge_check(config: AuditConfig, check: PolicyCheck, tables: Tables) -> dict
         "verdict": deciding.verdict,
         **_facts(number),
         "sentence": sentence(
-            check, entry, base, deciding, found, confidence=config.bias.confidence, chance=chance
+            check, entry, base if isinstance(base, Metric) else None, deciding, found,
+            confidence=config.bias.confidence, chance=chance, seen=seen,
         ),
-        "no_disparity": None if chance is None else {"expected": chance.expected, "p95": chance.p95},
+        "no_disparity": None if chance is None else _chance(chance),
+        "detectable": None if seen is None else seen.value,
         "flag": any(flagged) if flagged else None,
         "four_fifths": flags[found.index(deciding)],
         "groups": [
-            {"group": one.number.group, "verdict": one.verdict, **_facts(one.number), "four_fifths": flag}
+            {
+                "group": one.number.group, **_part(one.number), "verdict": one.verdict, **_facts(one.number),
+                "four_fifths": flag,
+            }
             for one, flag in listed[:SHOWN]
         ] if check.attribute is not None else [],
     }  # fmt: skip
+
+
+def _chance(chance: Chance) -> dict[str, float]:
+    return {"expected": chance.expected, "p95": chance.p95, "p": chance.p}
+
+
+def _part(number: Number) -> dict[str, Any]:
+    """What a number is of beside its group, where it is of anything."""
+    named = {"feature": number.feature, "technique": number.technique, "output": number.output}
+    return {key: value for key, value in named.items() if value is not None}
 
 
 def _facts(number: Number) -> dict[str, Any]:
@@ -83,8 +107,9 @@ def _facts(number: Number) -> dict[str, Any]:
         "value": number.value, "status": number.status, "reason": number.reason, "ci_low": number.low,
         "ci_high": number.high, "numerator": number.numerator, "denominator": number.denominator, "n": number.n,
         "reference": number.reference, "reference_numerator": number.reference_numerator,
-        "reference_denominator": number.reference_denominator, "p_value": number.p_value,
-        "p_adjusted": number.p_adjusted, "p_family": number.p_family, "test": number.test,
+        "reference_denominator": number.reference_denominator, "reference_n": number.reference_n,
+        "p_value": number.p_value, "p_adjusted": number.p_adjusted, "p_family": number.p_family,
+        "family": number.family, "test": number.test,
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,8 @@ def of_sum(weights: np.ndarray, n: int = 12) -> scores.Judged:
     masked = masked_table(lambda x: (x @ weights)[:, None], background, np.eye(d, dtype=bool))
     exact = weights * (rows - background.mean(axis=0))
     everything = {"exact": exact, "wrong": generator.normal(size=(n, d))}
-    return scores.Judged(rows, np.zeros(n, np.int64), rows @ weights, everything, {}, masked, "value")
+    ids = pa.array(range(n))
+    return scores.Judged(rows, np.zeros(n, np.int64), rows @ weights, everything, {}, masked, "value", ids)
 
 
 def test_one_feature_has_areas_and_no_correlations() -> None:
@@ -218,7 +220,7 @@ def test_the_cost_of_a_row_is_what_is_evaluated() -> None:
         counted += present.shape[0] * present.shape[1] * 4  # four background rows
         return inner(rows, present, output)
 
-    watched = scores.Judged(judged.rows, judged.output, judged.own, judged.attributions, {}, counting, "value")
+    watched = replace(judged, masked=counting)
     scores.faithfulness_scores(watched, "table", np.random.default_rng(0))
     subsets = 28  # all pairs of eight features: fewer than are asked for
     assert counted == 12 * (scores.evaluations_of(8, 2, "table", 4) - 4 * (scores.SUBSETS - subsets))

@@ -121,6 +121,15 @@ def test_two_that_agree(
     assert row["value"] == pytest.approx(misses.mean())
     assert row["std_error"] == pytest.approx(misses.std(ddof=1) / np.sqrt(ROWS))
     assert (row["direction"], row["n_rows"], row["status"]) == ("lower", ROWS, "ok")
+    by_row = workspace.read_table("faithfulness")
+    assert by_row.schema.remove_metadata().equals(TABLES["faithfulness"])
+    for name in ("insertion_minus_deletion", "mu_fidelity"):
+        kept = [r["value"] for r in by_row.to_pylist() if (r["technique"], r["measure"]) == ("a", name)]
+        assert np.mean(kept) == pytest.approx(quality["a", OUTPUT, name]["value"])
+    kept = [r for r in by_row.to_pylist() if r["measure"] == "completeness_error"]
+    assert {r["technique"] for r in kept} == {"b"}  # a adds up
+    assert [r["value"] for r in kept] == pytest.approx(misses)
+    assert [r["row_id"] for r in kept] == positions.tolist()
     # The same order is the same deletion.
     assert quality["a", OUTPUT, "deletion_area"] == {**quality["b", OUTPUT, "deletion_area"], "technique": "a"}
     assert quality["a", OUTPUT, "deletion_area"]["value"] < quality["random", OUTPUT, "deletion_area"]["value"]
@@ -347,6 +356,7 @@ def test_nothing_to_compare(adult: AuditConfig, workspace: Workspace) -> None:
     importance(workspace, ("alone", OUTPUT, [1.0, 2.0]))
     done, agreement, _ = run(adult, workspace)
     assert agreement == {}
+    assert not workspace.has_table("faithfulness")  # no single row was explained
     assert done.limitations == ("No two techniques explained the same: there is no agreement to report.",)
 
 

@@ -12,5 +12,6 @@ assert _spec.loader
 _module = importlib.util.module_from_spec(_spec)
 sys.modules["bias_audits"] = _module  # dataclasses look their module up
 _spec.loader.exec_module(_module)
+Auditor = _module.Auditor
 audit = _module.audit
 audit_cells = _module.audit_cells

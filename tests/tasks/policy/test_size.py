@@ -11,8 +11,8 @@ from tasks.bias.evidence import Evidence
 from tasks.bias.groups import Attribute
 from tasks.bias.measure import Settings, adjust, compare, measure
 from tasks.bias.stage import _disparity_table, _metric_table
-from tasks.policy.numbers import Tables
 from tasks.policy.stage import judge_check
+from tasks.policy.tables import Tables
 
 LIMITS = {
     "impact_ratio": {"min": 0.8},

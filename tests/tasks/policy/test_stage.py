@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
+from configs.schema import PolicyCheck
+from tasks.bias import DISPARITIES, METRICS
 from tasks.policy import judge
+from tests.tasks.policy.conftest import Auditor
 
 
 def _rates(selected: dict[str, tuple[int, int]], audit, checks: list[dict], **blocks):
@@ -52,12 +57,19 @@ def test_the_cases_of_the_law_page(audit, focal, reference, least, verdict, flag
 
 def test_a_significant_difference_is_said_beside_a_satisfied_ratio(audit) -> None:
     done = _rates({"focal": (170, 390), "reference": (412, 797)}, audit, [IMPACT])
-    sentence = done.facts["checks"][0]["sentence"]
-    assert sentence == (
+    (check,) = done.facts["checks"]
+    adjusted = check["p_adjusted"]
+    corrected = f"; p = {adjusted:.3f} after correction for the number of tests" if adjusted >= 0.05 else ""
+    assert check["sentence"] == (
         "Impact ratio by g, focal against reference, is 0.843 (selection rate 43.6\u00a0%, 170 of 390, against"
         " 51.7\u00a0%, 412 of 797; 95\u00a0% interval 0.738 to 0.959), within the declared minimum 0.8; the groups do"
-        " differ by more than chance (Fisher's exact test, p = 0.009)."
+        f" differ by more than chance (Fisher's exact test, p = 0.009{corrected}). With no disparity at all it would be"
+        f" at {check['no_disparity']['expected']:.3f} on average, and below {check['no_disparity']['p95']:.3f} in"
+        f" 5\u00a0% of cases. In two groups of these sizes, named beforehand, a ratio of {check['detectable']:.3f}"
+        " or less is found with 80\u00a0% probability."
     )
+    assert 0.8 < check["no_disparity"]["p95"] < check["no_disparity"]["expected"] < 1
+    assert check["value"] > check["detectable"] > 0.8
 
 
 def test_no_policy_is_satisfied(audit) -> None:
@@ -270,3 +282,84 @@ def test_a_failed_aggregate_says_what_it_leaves_out(audit_cells) -> None:
     (check,) = judge(found.config, found.workspace).facts["checks"]
     assert check["verdict"] == "not_satisfied"
     assert check["sentence"].endswith("It leaves out c (rests on 2 rows; 30 are needed).")
+
+
+def test_pooled_z_of_the_law_page(audit) -> None:
+    (check,) = _rates({"focal": (40, 100), "reference": (60, 100)}, audit, [IMPACT]).facts["checks"]
+    z = check["four_fifths"]["z"]
+    assert z == pytest.approx(-2.8284271247, abs=5e-11)
+    assert math.erfc(-z / math.sqrt(2)) == pytest.approx(0.004677735, abs=5e-10)
+    (check,) = _rates({"focal": (12, 40), "reference": (48, 80)}, audit, [IMPACT]).facts["checks"]
+    assert check["p_value"] == pytest.approx(0.0034092217678, abs=5e-14)
+    assert check["four_fifths"]["z"] == pytest.approx(-3.0984, abs=5e-5)
+
+
+def test_the_smallest_disparity_that_could_be_seen(audit) -> None:
+    (few,) = _rates({"a": (30, 40), "b": (36, 40)}, audit, [IMPACT]).facts["checks"]
+    (many,) = _rates({"a": (3000, 4000), "b": (3600, 4000)}, audit, [IMPACT]).facts["checks"]
+    assert few["verdict"] == many["verdict"] == "satisfied"
+    assert few["value"] == many["value"]
+    assert few["detectable"] < 0.8 < many["detectable"] < 1
+    assert f"a ratio of {few['detectable']:.3f} or less is found with 80\u00a0% probability" in few["sentence"]
+    # The power at that rate, added up over every table: at least 80 %, and less at a rate nearer to the reference's.
+    rate = few["detectable"] * 36 / 40
+    assert _power(rate - 1e-6, 0.9, 40) >= 0.8 > _power(rate + 1e-3, 0.9, 40)
+    failed = _rates({"a": (10, 40), "b": (36, 40)}, audit, [IMPACT]).facts["checks"][0]
+    assert (failed["verdict"], failed["detectable"]) == ("not_satisfied", None)
+    (tiny,) = _rates({"a": (2, 3), "b": (3, 3)}, audit, [IMPACT], bias={"min_group_size": 2}).facts["checks"]
+    assert (tiny["verdict"], tiny["detectable"]) == ("insufficient_data", None)
+    assert "no disparity is found with 80" in tiny["sentence"]
+
+
+def _power(low: float, high: float, n: int) -> float:
+    """Chance that Fisher's test rejects equal rates in two groups of n."""
+    k = np.arange(n + 1)
+    a, b = stats.binom.pmf(k, n, low), stats.binom.pmf(k, n, high)
+    rejects = [[stats.fisher_exact([[x, n - x], [y, n - y]]).pvalue < 0.05 for y in k] for x in k]
+    return float(a @ np.array(rejects) @ b)
+
+
+def test_a_reference_that_is_named_needs_no_correction_for_being_the_best_off(audit) -> None:
+    selected = {"a": (60, 100), "b": (45, 100), "c": (58, 100), "d": (57, 100), "e": (59, 100)}
+    gap = {"metric": "predicted_rate_difference", "attribute": "g", "max": 0.1}
+    checks = [{**gap, "group": "b"}, gap, {**IMPACT, "group": "b"}]
+    for reference in ("a", None):
+        named = {} if reference is None else {"sensitive": {"g": {"column": "g", "reference": reference}}}
+        one, worst, ratio = _rates(selected, audit, checks, **named).facts["checks"]
+        assert (one["reference"], one["p_value"]) == ("a", pytest.approx(0.0472, abs=5e-4))
+        # The pair was declared; the worst of four pairs, and the highest rate, were not.
+        assert one["verdict"] == ("not_satisfied" if reference else "insufficient_data")
+        assert (one["p_family"] is None) == (reference is not None)
+        assert worst["verdict"] == ratio["verdict"] == "insufficient_data"
+        assert worst["p_family"] == ratio["p_family"] == pytest.approx(4 * one["p_value"])
+
+
+@pytest.mark.parametrize("name", sorted({*DISPARITIES, *METRICS}))
+def test_every_registered_number_can_be_judged(everything, name: str) -> None:
+    """What has a value gets a verdict by it: beyond the limit, or within."""
+    config, workspace, has = everything
+    if name not in has:
+        pytest.skip("not of this kind of model")
+    for limit, beyond in (({"max": 1e6, "min": -1e6}, False), ({"max": -1e6}, True)):
+        if beyond and (name in DISPARITIES and DISPARITIES[name].signed):
+            limit = {"min": 1e6}
+        check = PolicyCheck(metric=name, attribute="g", **limit)
+        done = judge(config.model_copy(update={"policy": [check]}), workspace)
+        (result,) = json.loads(json.dumps(done.facts, allow_nan=False))["checks"]
+        if result["value"] is None:
+            assert "cannot be judged" in result["sentence"]
+            assert result["verdict"] == "insufficient_data"
+        else:
+            assert (result["verdict"] == "satisfied") == (not beyond), result["sentence"]
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    score = rng.random(400)
+    found = Auditor(tmp_path_factory.mktemp("all"))(
+        {"g": ["a", "b"] * 200}, label=np.where(rng.random(400) < score, "yes", "no").tolist(),
+        decision=np.where(score >= 0.5, "yes", "no").tolist(), score=score,
+    )  # fmt: skip
+    names = {row["metric"] for table in ("group_metrics", "disparities") for row in found.table(table)}
+    return found.config, found.workspace, names
