@@ -55,6 +55,7 @@ def _checked(check: dict[str, Any]) -> dict[str, Any]:
 
 
 def _preview(path: Path) -> list[dict[str, Any]]:
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
     columns = [
@@ -68,7 +69,9 @@ def _preview(path: Path) -> list[dict[str, Any]]:
         "ci_low",
         "ci_high",
     ]
-    table = pq.read_table(path, columns=columns).slice(0, _ROWS)
+    # Comparisons of single features and techniques are many: they are in the report.
+    plain = pc.field("feature").is_null() & pc.field("technique").is_null()
+    table = pq.read_table(path, columns=columns, filters=plain).slice(0, _ROWS)
     return [{key: _plain(value) for key, value in row.items()} for row in table.to_pylist()]
 
 

@@ -133,6 +133,14 @@ class Reading:
         """Comparisons of groups, those of single features left out."""
         return self._measured("disparities")
 
+    def gaps_of(self, metric: str) -> list[Row]:
+        """Comparisons of single features or techniques in a metric, which `disparities` leaves out."""
+        import pyarrow.compute as pc
+
+        single = pc.field("feature").is_valid() | pc.field("technique").is_valid()
+        table = self.table("disparities", filters=single & (pc.field("metric") == metric))
+        return [] if table is None else table.to_pylist()
+
     def _measured(self, name: str) -> list[Row]:
         import pyarrow.compute as pc
 

@@ -185,6 +185,8 @@ def _stage(result: StageResult) -> dict[str, Any]:
 
 def _results(reading: Reading) -> dict[str, Any]:
     metrics, disparities = reading.group_metrics, reading.disparities
+    # Where lines have to be left out, those of the declared outcomes come before those of single classes.
+    metrics, disparities = (sorted(rows, key=lambda r: r["output"] is not None) for rows in (metrics, disparities))
     by_group = [r for r in metrics if r["attribute"] is not None]
     return {
         "performance": {"metrics": _lines([r for r in metrics if r["attribute"] is None], _METRIC_KEYS)},

@@ -50,6 +50,7 @@ METRICS: dict[str, Metric] = {
     "calibration_intercept": Metric(
         "calibration intercept", "Intercept of the outcome on the score's logit; 0 is calibrated."
     ),
+    "consistency": Metric("consistency", "How far rows are decided as the rows most like them: 1 is always."),
     "mean_prediction": Metric("mean prediction", "Mean of the predicted values."),
     "mean_absolute_error": Metric("mean absolute error", "Mean size of prediction minus label."),
     "root_mean_squared_error": Metric("root mean squared error", "Root of the mean squared prediction minus label."),
@@ -91,13 +92,121 @@ METRICS: dict[str, Metric] = {
     "average_odds_difference": Metric(
         "average odds difference", "Mean of the gaps in true and in false positive rate.", 0
     ),
+    "calibration_gap": Metric(
+        "calibration gap", "Calibration error of the group minus that of the reference group; over all, the widest.", 0
+    ),
+    "abroca": Metric(
+        "area between ROC curves", "Area between the ROC curves of the group and of the reference group.", 0
+    ),
+    "flip_test": Metric(
+        "flip test",
+        "Share of the group favoured where the reference group’s most similar rows are not, minus the reverse.",
+        0,
+    ),
     "attribution_gap": Metric("attribution gap", "Gap between groups in a feature's mean attribution.", 0),
+    "explanation_fidelity_gap": Metric(
+        "explanation fidelity gap", "Gap between groups in how faithful a technique's explanations are.", 0
+    ),
+    "acceptance_rate": Metric("acceptance rate", "Of rows decided favourably, the share whose label is favourable."),
+    "rejection_rate": Metric("rejection rate", "Of rows decided unfavourably, the share whose label is unfavourable."),
+    "acceptance_coefficient": Metric(
+        "conditional acceptance", "Rows with a favourable label for each row decided favourably; 1 is as many."
+    ),
+    "rejection_coefficient": Metric(
+        "conditional rejection", "Rows with an unfavourable label for each row decided unfavourably; 1 is as many."
+    ),
+    "error_ratio": Metric(
+        "misses per false alarm", "Rows denied against a favourable label for each row granted without one."
+    ),
+    "generalized_entropy": Metric(
+        "generalized entropy",
+        "How unequal the benefits (decision − label + 1) of rows are; 0 where all are the same. Half the squared"
+        " coefficient of variation.",
+    ),
+    "theil": Metric("Theil index", "How unequal the benefits (decision − label + 1) of rows are, by entropy."),
+    "selection_rate_difference": Metric(
+        "demographic parity difference", "Highest minus lowest selection rate of an attribute's groups.", 0
+    ),
+    "average_absolute_odds_difference": Metric(
+        "average absolute odds difference", "Mean of the sizes of the gaps in true and in false positive rate.", 0
+    ),
+    "conditional_acceptance": Metric(
+        "difference in conditional acceptance",
+        "Favourable labels per favourable decision, of the reference group minus that of the group.",
+        0,
+    ),
+    "conditional_rejection": Metric(
+        "difference in conditional rejection",
+        "Unfavourable labels per unfavourable decision, of the group minus that of the reference group.",
+        0,
+    ),
+    "acceptance_rate_difference": Metric(
+        "acceptance rate difference",
+        "Share of favourable decisions that the label bears out, of the reference group minus that of the group.",
+        0,
+    ),
+    "rejection_rate_difference": Metric(
+        "rejection rate difference",
+        "Share of unfavourable decisions that the label bears out, of the group minus that of the reference group.",
+        0,
+    ),
+    "treatment_equality": Metric(
+        "treatment equality", "Misses per false alarm, of the group minus that of the reference group.", 0
+    ),
+    "between_group_generalized_entropy": Metric(
+        "generalized entropy between groups",
+        "Generalized entropy of benefits that would be left if all rows of a group had its mean benefit.",
+        0,
+    ),
+    "conditional_demographic_disparity_predictions": Metric(
+        "conditional demographic disparity",
+        "A group's share of the rejected minus its share of the accepted, averaged over strata of like rows.",
+        0,
+    ),
+    "conditional_demographic_disparity_labels": Metric(
+        "conditional demographic disparity of labels",
+        "A group's share of unfavourable minus its share of favourable labels, averaged over strata of like rows.",
+        0,
+    ),
+    "class_imbalance": Metric(
+        "class imbalance", "Rows of the reference group minus those of the group, over those of both.", 0
+    ),
+    "label_rate": Metric("rate of favourable labels", "Share of rows whose label is the favourable outcome."),
+    "label_rate_difference": Metric(
+        "label rate difference", "Rate of favourable labels of the reference group minus that of the group.", 0
+    ),
+    "label_impact_ratio": Metric(
+        "label impact ratio", "Rate of favourable labels of the group divided by that of the reference group.", 1
+    ),
+    "kl_divergence": Metric(
+        "Kullback–Leibler divergence",
+        "How surprising a group's labels are to who expects the reference group's.",
+        0,
+    ),
+    "js_divergence": Metric(
+        "Jensen–Shannon divergence",
+        "How far the labels of a group and of the reference group each are from their mean, by entropy; ln 2 at most.",
+        0,
+    ),
+    "lp_norm": Metric(
+        "Lp norm", "Euclidean distance between the shares of labels of a group and of the reference group.", 0
+    ),
+    "total_variation": Metric(
+        "total variation distance",
+        "Share of a group's labels that would have to change to be as those of the reference group.",
+        0,
+    ),
+    "kolmogorov_smirnov": Metric(
+        "Kolmogorov–Smirnov distance",
+        "Largest difference, over the labels, between a group's share of one and the reference group's.",
+        0,
+    ),
 }
 
 #: comparisons that are the same number by several names, over all groups of an attribute
 FAMILIES = (
     ("impact_ratio", "demographic_parity_ratio", "disparate_impact"),
-    ("demographic_parity_difference", "predicted_rate_difference"),
+    ("demographic_parity_difference", "predicted_rate_difference", "selection_rate_difference"),
     ("equal_opportunity_difference", "recall_difference"),
 )
 
@@ -130,9 +239,12 @@ TERMS: dict[str, str] = {
     "p": "A p-value: how likely a result at least so far from chance is, if there is nothing but chance.",
     "partial dependence": "The mean output when a feature is set to a value in every row.",
     "policy": "Thresholds that the owner declared before the run.",
+    "proxy": "A feature that tells the groups of an attribute apart, and so can stand for it.",
+    "q": "A p-value corrected for a search: among what has q below 5 %, about 5 % are chance finds.",
     "reference group": "The group that others of its attribute are compared with.",
     "Shapley value": "A feature’s share in a prediction: what it adds, averaged over all orders in which features may"
     " come in.",
+    "slice": "The rows that share the values of up to three attributes or features.",
     "standard error": "How far a value lies, typically, from what it would be with endless sampling; shown after ±.",
     "superpixel": "A region of like pixels that an image is cut into; LIME explains images by them.",
     "undefined": "0 divided by 0: there is no value, and none is made up.",
@@ -152,6 +264,8 @@ METHODS = {
     "chi_squared": "χ²",
     "chi_squared_permuted": "χ², permuted",
     "wald": "Wald",
+    "mantel_haenszel": "Cochran–Mantel–Haenszel",
+    "welch": "Welch's t",
     "student": "Student",
 }
 
@@ -168,6 +282,8 @@ MEASURES = {
     "importance_feature_agreement": "feature agreement",
     "kendall": "Kendall correlation",
     "ssim": "structural similarity",
+    "auc": "AUC",
+    "cramers_v": "Cramér’s V",
     "local_r2": "local R²",
     "mu_fidelity": "µ-fidelity",
     "max_sensitivity": "max-sensitivity",

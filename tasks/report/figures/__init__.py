@@ -13,21 +13,27 @@ from tasks.report.figures.bars import bars_svg
 from tasks.report.figures.charts import (
     Bars,
     Calibration,
+    Cell,
     Chart,
     Curves,
     Forest,
+    Heat,
     Histogram,
     Level,
     Levels,
     Line,
     Mark,
+    Plane,
     Strip,
     Style,
+    Trace,
     Waterfall,
 )
 from tasks.report.figures.curves import curves_svg
 from tasks.report.figures.forest import forest_svg
+from tasks.report.figures.heat import heat_svg
 from tasks.report.figures.levels import levels_svg
+from tasks.report.figures.plane import plane_svg
 from tasks.report.figures.scores import calibration_svg, histogram_svg
 from tasks.report.figures.svg import standalone
 from tasks.report.figures.waterfall import waterfall_svg
@@ -40,6 +46,8 @@ _DRAWN: dict[type, Callable[[Any, str], str]] = {
     Calibration: calibration_svg,
     Curves: curves_svg,
     Levels: levels_svg,
+    Plane: plane_svg,
+    Heat: heat_svg,
 }
 
 
@@ -56,16 +64,20 @@ def svg(chart: Chart, id: str) -> str:
 __all__ = [
     "Bars",
     "Calibration",
+    "Cell",
     "Chart",
     "Curves",
     "Forest",
+    "Heat",
     "Histogram",
     "Level",
     "Levels",
     "Line",
     "Mark",
+    "Plane",
     "Strip",
     "Style",
+    "Trace",
     "Waterfall",
     "standalone",
     "svg",

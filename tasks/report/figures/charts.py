@@ -18,6 +18,7 @@ class Mark:
         text: its value as the table says it.
         value: None draws no mark: the text says why.
         low, high: the interval; None is an open end.
+        chance: (expected, where 95 % lie within) of the value if there were nothing to find; drawn in a forest plot.
     """
 
     label: str
@@ -26,6 +27,7 @@ class Mark:
     low: float | None = None
     high: float | None = None
     tone: MarkTone = "plain"
+    chance: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,17 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Calibration:
-    """Share that came true against the score that was given: (mean score, share, low, high) a bin."""
+    """Share that came true against the score that was given: (mean score, share, low, high) a bin.
+
+    Attributes:
+        behind: (mean score, share) of another one, as a line behind the points.
+    """
 
     title: str
     points: tuple[tuple[float, float, float, float], ...]
     description: str = ""
+    subtitle: str = ""
+    behind: tuple[tuple[float, float], ...] = ()
 
 
 #: of a line or a dot; they differ in dashes and shape as well as in colour
@@ -151,4 +159,88 @@ class Levels:
     subtitle: str = ""
 
 
-Chart = Bars | Forest | Waterfall | Histogram | Calibration | Curves | Levels
+#: how many traces of a plane tell apart
+TRACES = 6
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One of several in a plane: a curve, a place, or a curve with a place on it.
+
+    Attributes:
+        label, text: in the legend: what it is, and its number as the table says it.
+        points: (x, y) of the curve, rising in x.
+        band: for each point the ends of y's interval.
+        at: the place that is marked.
+    """
+
+    label: str
+    text: str = ""
+    points: tuple[tuple[float, float], ...] = ()
+    band: tuple[tuple[float, float], ...] = ()
+    at: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One number against another, a trace each; they differ in dash, shape and lightness.
+
+    Attributes:
+        x, y: ends of the axes, in the data's units.
+        diagonal: words for y = x, which is then drawn.
+        limit: an x at which a line is drawn, with its words.
+    """
+
+    title: str
+    traces: tuple[Trace, ...]
+    x_label: str
+    y_label: str
+    x: tuple[float, float] = (0.0, 1.0)
+    y: tuple[float, float] = (0.0, 1.0)
+    diagonal: str = ""
+    limit: float | None = None
+    limit_text: str = ""
+    description: str = ""
+    subtitle: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.traces) > TRACES:
+            raise ValueError(f"{len(self.traces)} traces: no more than {TRACES} tell apart")
+
+
+#: bad: breaches the policy · unsure: too few rows to be judged · empty: no rows
+CellTone = Literal["plain", "bad", "unsure", "empty"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a heat map; below: a second line, in small."""
+
+    text: str = ""
+    below: str = ""
+    value: float | None = None
+    tone: CellTone = "plain"
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A value for each crossing of two attributes.
+
+    Attributes:
+        rows, columns: groups of the two attributes.
+        cells: a row each, a cell a column.
+    """
+
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[Cell, ...], ...]
+    description: str = ""
+    subtitle: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.cells) != len(self.rows) or any(len(row) != len(self.columns) for row in self.cells):
+            raise ValueError("a heat map has a cell for each of its rows and columns")
+
+
+Chart = Bars | Forest | Waterfall | Histogram | Calibration | Curves | Levels | Plane | Heat

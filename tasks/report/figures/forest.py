@@ -9,6 +9,7 @@ from tasks.report.figures.svg import (
     TOP,
     WIDTH,
     Scale,
+    box,
     frame,
     limit_line,
     px,
@@ -35,10 +36,22 @@ def forest_svg(chart: Forest, id: str) -> str:
         middle = top + ROW * (number + 0.5)
         parts.append(text(label - 8, middle + 4, mark.label, anchor="end", room=label - 8))
         parts.append(text(WIDTH, middle + 4, mark.text, css="n", anchor="end"))
+        parts += _chance(chart, mark, scale, middle) if mark.chance is not None else []
         if mark.value is not None:
             parts += whisker(scale, mark.low, mark.high, middle)
             parts.append(_dot(mark, scale(mark.value), middle))
     return frame(id, bottom + 18, chart.title, chart.description, parts, subtitle=chart.subtitle)
+
+
+def _chance(chart: Forest, mark: Mark, scale: Scale, y: float) -> list[str]:
+    """From no difference to where 95 % of values lie if there is nothing to find, a tick at their mean."""
+    assert mark.chance is not None
+    expected, end = mark.chance
+    left, right = sorted((scale(chart.null), scale(end)))
+    return [
+        box(left, y - 5, right - left, 10, "expected"),
+        rule(scale(expected), y - 5, scale(expected), y + 5, "zero"),
+    ]
 
 
 def _dot(mark: Mark, x: float, y: float) -> str:
@@ -50,6 +63,7 @@ def _dot(mark: Mark, x: float, y: float) -> str:
 
 def _scale(chart: Forest, label: float, value: float) -> Scale:
     points = [m.value for m in chart.marks if m.value is not None] + [chart.null, *chart.limits]
+    points += [v for m in chart.marks if m.chance is not None for v in m.chance]
     low, high = min(points), max(points)
     span = (high - low) or 0.1
     ends = [

@@ -46,13 +46,17 @@ def histogram_svg(chart: Histogram, id: str) -> str:
 
 def calibration_svg(chart: Calibration, id: str) -> str:
     """Points on the diagonal are scores that mean what they say."""
-    left, right, top, bottom = 40.0, WIDTH - 20.0, TOP + HEAD, TOP + HEAD + _PLOT
+    left, right, top = 40.0, WIDTH - 20.0, TOP + HEAD + (12.0 if chart.subtitle else 0.0)
+    bottom = top + _PLOT
     across, up = Scale(0.0, 1.0, left, right), Scale(0.0, 1.0, bottom, top)
     parts = across.axis(top, bottom)
     for tick in up.ticks():
         parts.append(rule(left, up(tick), right, up(tick), "axis"))
         parts.append(text(left - 6, up(tick) + 4, f"{tick:.6g}", css="m", anchor="end"))
-    parts.append(f'<path class="limit" d="M{px(left)} {px(bottom)}L{px(right)} {px(top)}"/>')
+    parts.append(rule(left, bottom, right, top, "diagonal"))
+    if len(chart.behind) > 1:
+        places = "L".join(f"{px(across(score))} {px(up(share))}" for score, share in chart.behind)
+        parts.append(f'<path class="behind" d="M{places}"/>')
     for score, share, low, high in chart.points:
         x = across(score)
         parts.append(rule(x, up(low), x, up(high), "whisker"))
@@ -60,5 +64,5 @@ def calibration_svg(chart: Calibration, id: str) -> str:
         parts.append(rule(x - 3.5, up(high), x + 3.5, up(high), "whisker"))
         parts.append(f'<circle class="dot plain" cx="{px(x)}" cy="{px(up(share))}" r="3.5"/>')
     parts.append(text((left + right) / 2, bottom + 28, "score given", css="m", anchor="middle"))
-    parts.append(text(left - 34, top - 6, "share that came true", css="m"))
-    return frame(id, bottom + 34, chart.title, chart.description, parts)
+    parts.append(text(0, top - 8, "share that came true", css="m"))
+    return frame(id, bottom + 34, chart.title, chart.description, parts, subtitle=chart.subtitle)

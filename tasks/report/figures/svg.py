@@ -18,6 +18,14 @@ ROW = 24
 TOP = 30  # the title's line
 HEAD = 18  # the line of the policy's words, kept free even where there are none: panels line up
 
+#: colour and dash of the traces in a plane, each of another lightness
+TRACE_STYLES = (
+    ("#1d242b", "none"), ("#4f2a72", "7 3"), ("#22577f", "2 2.5"), ("#a8481b", "11 3 2 3"), ("#2c8a76", "5 2"),
+    ("#c08427", "1 2.5 5 2.5"),
+)  # fmt: skip
+#: steps of a heat map, from little to much
+HEAT_STEPS = ("#edf2f7", "#c9dbea", "#a5c2da", "#83a9c8", "#3d75a6", "#245179")
+
 #: classes → light colours, for where no page gives them
 _LIGHT = (
     ".chart text{font-family:'Libertinus Serif','DejaVu Sans',sans-serif;font-size:12px;fill:#1d242b}"
@@ -45,6 +53,23 @@ _LIGHT = (
     ".chart .tick{stroke:#57626d;stroke-width:1;fill:none}"
     ".chart .dot.second{fill:#ffffff;stroke:#a8601b;stroke-width:1.6}"
     ".chart .dot.third{fill:#1d242b;stroke:#1d242b}"
+    ".chart .diagonal{stroke:#57626d;stroke-width:1;stroke-dasharray:1.5 3;fill:none}"
+    ".chart .expected{fill:#dde2e6;stroke:#57626d;stroke-width:.7}"
+    ".chart .behind{stroke:#57626d;stroke-width:1.4;fill:none}"
+    ".chart .trace{stroke-width:1.9;fill:none}"
+    ".chart .spread{fill-opacity:.13;stroke:none}"
+    ".chart .spot{stroke-width:1.8;stroke-linejoin:round}"
+    + "".join(
+        f".chart .trace.s{n}{{stroke:{colour};stroke-dasharray:{dash}}}.chart .spread.s{n}{{fill:{colour}}}"
+        f".chart .spot.s{n}{{fill:{colour};stroke:{colour}}}"
+        for n, (colour, dash) in enumerate(TRACE_STYLES, 1)
+    )
+    + ".chart .spot.hollow{fill:#ffffff}"
+    + "".join(f".chart .heat.h{n}{{fill:{colour}}}" for n, colour in enumerate(HEAT_STEPS, 1))
+    + ".chart .over{fill:#1d242b}.chart .on{fill:#ffffff}.chart .small{font-size:10px}"
+    ".chart .blank{fill:#ffffff}.chart .hatch{stroke:#aab4bd;stroke-width:1;fill:none}"
+    ".chart .edge{fill:none;stroke:#aab4bd}.chart .hollow{fill:none;stroke:#aab4bd;stroke-dasharray:2 3}"
+    ".chart .flag{fill:#9c2f17;stroke:#ffffff;stroke-width:1.5}"
 )
 
 #: class → size of the text, the title's a little more for its weight

@@ -153,10 +153,12 @@ def categories(reading: Reading, attribute: str, metric: str = "selection_rate")
         return Categories(attribute, problem=f"the run holds no {metric.replace('_', ' ')} for {attribute}")
     if reading.config.data.weight is not None:
         return Categories(attribute, problem="the counts are sums of weights, and the rule counts people")
+    told: dict = next((a for a in reading.record.fact("bias", "attributes", []) if a.get("attribute") == attribute), {})
+    declared = {one["group"] for one in told.get("unknown", [])}
     known, unknown = [], 0
     for row in rows:
         n, selected = round(row["denominator"] or 0), round(row["numerator"] or 0)
-        if is_unknown(row["group"]):
+        if row["group"] in declared or is_unknown(row["group"]):
             unknown += n
         elif n:
             too_few = n < reading.config.bias.min_group_size

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tasks.report.document import Section
 from tasks.report.reading import Reading
+from tasks.report.sections.advice import advice
 from tasks.report.sections.controls import controls
 from tasks.report.sections.drift import drift
 from tasks.report.sections.evidence import evidence
@@ -19,6 +20,7 @@ from tasks.report.sections.limits import limits
 from tasks.report.sections.method import method
 from tasks.report.sections.overview import overview
 from tasks.report.sections.performance import performance
+from tasks.report.sections.sources import sources
 
 SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     overview,
@@ -26,6 +28,8 @@ SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     findings,
     performance,
     groups,
+    sources,
+    advice,
     explanations,
     gate,
     drift,

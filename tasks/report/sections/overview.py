@@ -24,6 +24,7 @@ from tasks.report.document import (
 )
 from tasks.report.numbers import interval, limit, number, percent
 from tasks.report.reading import Reading, Row
+from tasks.report.sections.advice import advice_in_brief
 from tasks.report.sections.agreement import OF_IMPORTANCE
 from tasks.report.sections.quality import marked, verdicts
 from tasks.report.sections.shared import (
@@ -38,6 +39,7 @@ from tasks.report.sections.shared import (
     severities,
     top,
 )
+from tasks.report.sections.sources import sources_in_brief
 
 #: verdict of the audit → its sentence, where no numbers are needed
 HEADLINES = {
@@ -143,6 +145,8 @@ def _plain(reading: Reading) -> Bullets:
         _subject(reading),
         *_performance(reading),
         *_gaps(reading),
+        *sources_in_brief(reading),
+        *advice_in_brief(reading),
         *_drivers(reading),
         *_trust(reading),
         _gate(reading),

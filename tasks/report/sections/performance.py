@@ -20,6 +20,7 @@ from tasks.report.figures import Calibration, Histogram, Strip
 from tasks.report.numbers import count, fraction, interval, limit, number
 from tasks.report.reading import Reading, Row
 from tasks.report.scores import Scores, scores_of
+from tasks.report.sections.policy_marks import decision_threshold
 from tasks.report.sections.shared import checks_on, dash, left_out, limit_text, nearest_bound, top, unsure
 from tasks.report.words import method_label, metric_label
 
@@ -110,7 +111,7 @@ def _score_blocks(reading: Reading, scores: Scores) -> list[Block]:
     if scores.confusion:
         blocks.append(_confusion(scores))
     if scores.strips:
-        threshold = _threshold(reading)
+        threshold = decision_threshold(reading)
         panels: list[Histogram | Calibration] = [
             Histogram(
                 title=f"Scores of {scores.output}" if scores.is_probability else "Predicted values",
@@ -129,7 +130,7 @@ def _score_blocks(reading: Reading, scores: Scores) -> list[Block]:
                 Calibration(
                     title="Calibration",
                     points=points,
-                    description="Share of rows that came true for each bin of scores, with its interval; the dashed"
+                    description="Share of rows that came true for each bin of scores, with its interval; the dotted"
                     " diagonal is a score that means what it says. The values are in the table below.",
                 )
             )
@@ -145,14 +146,6 @@ def _score_blocks(reading: Reading, scores: Scores) -> list[Block]:
     if scores.bins:
         blocks.append(_calibration(scores))
     return blocks
-
-
-def _threshold(reading: Reading) -> float | None:
-    """Where scores become the favourable decision, if a threshold decides."""
-    rule = reading.config.bias.decision
-    if reading.config.model.task != "binary" or rule.top_k is not None or rule.column is not None:
-        return None
-    return 0.5 if rule.threshold is None else rule.threshold
 
 
 def _confusion(scores: Scores) -> Table:

@@ -12,6 +12,8 @@ from tasks.report.words import metric_label
 
 #: rows of a table or marks of a chart before the rest is left to the Parquet table
 TOP = 20
+#: groups, and comparisons, of an attribute that are shown
+GROUPS = 10
 #: policy checks listed and told in the summary
 CHECKS = 40
 T = TypeVar("T")

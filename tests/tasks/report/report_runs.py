@@ -15,6 +15,7 @@ from tasks.persist import Workspace
 from tasks.report import RunRecord
 from tests.tasks.report.report_builder import (
     CELLS,
+    FEATURES,
     check,
     config_of,
     explained,
@@ -28,6 +29,7 @@ from tests.tasks.report.report_builder import (
     validated,
     workspace_of,
 )
+from tests.tasks.report.report_evidence import by_chance, evidence
 
 
 def tabular_run(folder: Path, **changes: Any) -> tuple[AuditConfig, Workspace, RunRecord]:
@@ -38,6 +40,8 @@ def tabular_run(folder: Path, **changes: Any) -> tuple[AuditConfig, Workspace, R
     attributes = {"sex": lambda k: k[0], "race": lambda k: k[1], "sex × race": CROSSING.join}
     metrics, disparities = metrics_and_disparities(CELLS, attributes)
     done, importance = explained(workspace)
+    named = {a: list(dict.fromkeys(of(key) for key in CELLS)) for a, of in attributes.items()}
+    sources, advice, gaps = evidence(workspace, named, FEATURES)
     importance_ref = workspace.write_table("importance", table("importance", importance))
     agreement = [
         {"technique_a": "shap", "technique_b": "lime", "output": ">50K", "measure": measure, "k": k, "value": value,
@@ -67,8 +71,9 @@ def tabular_run(folder: Path, **changes: Any) -> tuple[AuditConfig, Workspace, R
             "bias",
             (
                 workspace.write_table("group_metrics", table("group_metrics", metrics)),
-                workspace.write_table("disparities", table("disparities", disparities)),
+                workspace.write_table("disparities", table("disparities", disparities + gaps)),
             ),
+            facts={"no_disparity": by_chance(list(attributes))},
             findings=(
                 Finding("critical", "four_fifths", "By sex, Female is below four fifths of Male.", "disparities"),
             ),
@@ -80,6 +85,8 @@ def tabular_run(folder: Path, **changes: Any) -> tuple[AuditConfig, Workspace, R
             facts={"drifted": ["age"]},
             seconds=0.2,
         ),
+        sources,
+        advice,
         Done(
             "agreement",
             (importance_ref, workspace.write_table("agreement", table("agreement", agreement))),
@@ -208,6 +215,7 @@ def hostile_run(folder: Path) -> tuple[AuditConfig, Workspace, RunRecord]:
     cells = {(name, ""): (100 + i, 20 + i, 70, 10, 5, 20) for i, name in enumerate(HOSTILE)}
     metrics, disparities = metrics_and_disparities(cells, {HOSTILE[4]: lambda k: k[0]})
     done, importance = explained(workspace, HOSTILE, rows=5, output=bad)
+    sources, advice, gaps = evidence(workspace, {HOSTILE[4]: HOSTILE}, HOSTILE, bad)
     sentence = f"Group {HOSTILE[0]} and {HOSTILE[4]}: {HOSTILE[2]}."
     checks = [
         check("impact_ratio", "insufficient_data", 0.79996, sentence, attribute=HOSTILE[4], group=bad, ci_high=0.9)
@@ -223,8 +231,10 @@ def hostile_run(folder: Path) -> tuple[AuditConfig, Workspace, RunRecord]:
         predicted(workspace, output=bad),
         *done,
         Failed("explain/gradcam", "unexpected", sentence),
+        sources,
+        advice,
         Done("bias", (workspace.write_table("group_metrics", table("group_metrics", metrics)),
-                      workspace.write_table("disparities", table("disparities", disparities)))),
+                      workspace.write_table("disparities", table("disparities", disparities + gaps)))),
         Done("agreement", (workspace.write_table("importance", table("importance", importance)),)),
         Done("policy", facts={"checks": checks, "verdict": "inconclusive"}),
     ]  # fmt: skip
@@ -264,14 +274,19 @@ def large_run(folder: Path, *, features: int = 200, groups: int = 60) -> tuple[A
         for f in names
     ]
     done, importance = explained(workspace, names, rows=100)
+    named = {a: list(dict.fromkeys(of(key) for key in cells)) for a, of in attributes.items()}
+    sources, advice, gaps = evidence(workspace, named, names)
     checks = [check("impact_ratio", "not_satisfied", 0.61, "Below.", attribute="region", group="region 41")]
     results = [
         *loaded(config, 60_000, features=names),
         validated(workspace),
         predicted(workspace, rows=60_000),
         *done,
+        sources,
+        advice,
         Done("bias", (workspace.write_table("group_metrics", table("group_metrics", metrics)),
-                      workspace.write_table("disparities", table("disparities", disparities)))),
+                      workspace.write_table("disparities", table("disparities", disparities + gaps))),
+             facts={"no_disparity": by_chance(list(attributes))}),
         Done("agreement", (workspace.write_table("importance", table("importance", importance)),)),
         Done("policy", facts={"checks": checks, "verdict": "not_satisfied"}),
     ]  # fmt: skip

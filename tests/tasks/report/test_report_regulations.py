@@ -131,6 +131,17 @@ def test_counts_come_from_the_table_and_the_unknown_stand_apart(tabular) -> None
     assert categories(tabular.reading, "planet").problem == "the run holds no selection rate for planet"
 
 
+def test_groups_that_are_declared_unknown_stand_apart_too(tabular) -> None:
+    refs = tuple(ref for ref in tabular.record.result("bias").tables if ref.name == "group_metrics")
+    facts = {"attributes": [{"attribute": "race", "unknown": [{"group": "Other", "n": 21}]}]}
+    reading = Reading(
+        tabular.reading.config, tabular.workspace, record_of([Done("bias", refs, facts=facts)], "satisfied")
+    )
+    race = categories(reading, "race")
+    assert [c.group for c in race.known] == ["Black", "White"]
+    assert race.unknown == 12 + 21
+
+
 def test_weights_are_no_people(tabular) -> None:
     config = config_of(data={"weight": "w"})
     assert "counts people" in categories(Reading(config, tabular.workspace, tabular.record), "race").problem

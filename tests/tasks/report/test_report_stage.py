@@ -137,7 +137,7 @@ def test_no_section_is_empty(run) -> None:
     for section in run.page.all("section"):
         rest = [c for c in section.children if not isinstance(c, str) and not c.tag.startswith("h")]
         assert "".join(c.text for c in rest).strip()
-    assert len(run.page.first("nav").all("li")) == 13
+    assert len(run.page.first("nav").all("li")) == 15
 
 
 def test_a_technique_that_did_not_fit_is_told(image) -> None:
