@@ -1,37 +1,29 @@
 """The bias stage: groups, their metrics with uncertainty, and comparisons between them.
 
-evidence.py   rows: label, decision, scores, weight          groups.py    values, bins, crossings
-counts.py     the table of counts, on which the rest stands  base.py      what a metric is given and gives back
-rates.py macro.py scores.py regression.py                    metrics of a group, a family each
-acceptance.py inequality.py                                  labels held against decisions: metrics and comparisons
-ranking.py calibration.py calibration_error.py               metrics of the order and of the truth of scores
-neighbours.py abroca.py                                      rows that are alike; the area between ROC curves
-curves.py     the table of curves                            memo.py loops.py loop_bodies.py  shared numbers, fast loops
-gaps.py odds.py labels.py (on disparities.py)                comparisons of groups
-conditional.py                                               comparisons within strata
-intervals.py significance.py resampling.py                   uncertainty
-chance.py     comparisons with no disparity at all
-attributions.py fidelity.py (on moments.py)                  what explanations say of groups
-explained.py explanations.py                                 its metrics and comparisons; which features carry a gap
-frames.py     fairlearn's second computation                 registry.py  METRICS, DISPARITIES: every id
-four_fifths.py ll144.py                                      legal tables as functions of counts
-measure.py summary.py stage.py                               the stage itself
+rows/         what is known of each row: evidence, groups; the table of counts; loops that numba compiles
+families/     metrics of a group and comparisons of groups, a file a family
+statistics/   intervals, tests, resampling, what chance alone would do, the smallest disparity that could be seen
+legal/        legal tables as functions of counts
+base.py disparities.py     what a metric, and a comparison, is given and gives back
+registry.py                METRICS, DISPARITIES: every id        frames.py   fairlearn's second computation
+measure.py explanations.py summary.py wording.py stage.py        the stage itself
 """
 
-from tasks.bias import intervals, significance, wording
+from tasks.bias import wording
 from tasks.bias.base import Metric, View
-from tasks.bias.chance import Chance, no_disparity
-from tasks.bias.counts import Counts
 from tasks.bias.disparities import Disparity
-from tasks.bias.evidence import Evidence, evidence_of
-from tasks.bias.four_fifths import FourFifths, four_fifths
-from tasks.bias.groups import Attribute, attributes_of, bin_names
-from tasks.bias.ll144 import ImpactRow, ImpactTable, above_median, cross_foot, impact_table
+from tasks.bias.legal.four_fifths import FourFifths, four_fifths
+from tasks.bias.legal.ll144 import ImpactRow, ImpactTable, above_median, cross_foot, impact_table
 from tasks.bias.measure import Found, Of, Settings, compare
-from tasks.bias.power import POWER, smallest_difference
 from tasks.bias.registry import DISPARITIES, EXPLAINED, METRICS, check_policy, find, known_metrics
-from tasks.bias.significance import holm
+from tasks.bias.rows.counts import Counts
+from tasks.bias.rows.evidence import Evidence, evidence_of
+from tasks.bias.rows.groups import Attribute, attributes_of, bin_names
 from tasks.bias.stage import measure_bias
+from tasks.bias.statistics import intervals, significance
+from tasks.bias.statistics.chance import Chance, no_disparity
+from tasks.bias.statistics.power import POWER, smallest_difference
+from tasks.bias.statistics.significance import holm
 
 __all__ = [
     "DISPARITIES",

@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
-from tasks.bias.counts import Confusion, Counts
-from tasks.bias.evidence import Evidence
-from tasks.bias.memo import Memo
+from tasks.bias.rows.counts import Confusion, Counts
+from tasks.bias.rows.evidence import Evidence
+from tasks.bias.rows.memo import Memo
 
 Question = Literal["favorable", "positive", "correct"]
 #: (cells counted, among cells), as (9,) coefficients each

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 
 from tasks.bias.base import Measured, Metric, View, ratio
-from tasks.bias.intervals import Interval, folded_ratio, mover_difference, mover_ratio, without_sign
-from tasks.bias.resampling import LEAST_CELL, Drawn, Resampler, trusted
-from tasks.bias.significance import equal_proportions, homogeneity, two_proportions, wald
+from tasks.bias.statistics.intervals import Interval, folded_ratio, mover_difference, mover_ratio, without_sign
+from tasks.bias.statistics.resampling import LEAST_CELL, Drawn, Resampler, trusted
+from tasks.bias.statistics.significance import equal_proportions, homogeneity, two_proportions, wald
 
 Comparison = Literal["difference", "ratio"]
 ValueStatus = Literal["ok", "undefined", "insufficient_data"]

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from configs.schema import AuditConfig
-from tasks.bias.attributions import MAX_CELLS, MAX_GROUPS, mean_attributions, techniques_of
 from tasks.bias.disparities import Gap
-from tasks.bias.evidence import Evidence
-from tasks.bias.explained import GAPS
-from tasks.bias.fidelity import mean_faithfulness
+from tasks.bias.families.attributions import MAX_CELLS, MAX_GROUPS, mean_attributions, techniques_of
+from tasks.bias.families.explained import GAPS
+from tasks.bias.families.fidelity import mean_faithfulness
 from tasks.bias.measure import MAX_CLASSES, Adjusted, Compared, Found, Of, Settings, asked_of, situation_of
-from tasks.bias.moments import Means
-from tasks.bias.resampling import Resampler
+from tasks.bias.rows.evidence import Evidence
+from tasks.bias.statistics.moments import Means
+from tasks.bias.statistics.resampling import Resampler
 from tasks.bias.wording import listed, number
 from tasks.contracts import Finding
 from tasks.watch import Watch

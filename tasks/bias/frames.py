@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from tasks.bias.base import Metric, View
-from tasks.bias.counts import NO, UNKNOWN
+from tasks.bias.rows.counts import NO, UNKNOWN
 from tasks.errors import Incomplete
 
 #: comparison → the rates that it is over

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from tasks.bias.base import Measured, Metric, View
-from tasks.bias.counts import Counts
 from tasks.bias.disparities import Disparity, Gap, Situation, best_group, included
-from tasks.bias.evidence import Evidence
 from tasks.bias.frames import GAPS, agreed, fairlearn_gaps, fairlearn_values
-from tasks.bias.groups import LARGEST, Attribute
 from tasks.bias.registry import BY_CLASS
-from tasks.bias.resampling import Resampler
-from tasks.bias.significance import benjamini_hochberg, holm
+from tasks.bias.rows.counts import Counts
+from tasks.bias.rows.evidence import Evidence
+from tasks.bias.rows.groups import LARGEST, Attribute
+from tasks.bias.statistics.resampling import Resampler
+from tasks.bias.statistics.significance import benjamini_hochberg, holm
 
 #: with more classes than this, single classes are held against the rest over all rows only, not by group
 MAX_CLASSES = 50

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from configs.schema import AuditConfig
-from tasks.bias import (
+from tasks.bias.base import Metric
+from tasks.bias.disparities import Disparity
+from tasks.bias.families import (
     abroca,
     acceptance,
     calibration,
@@ -27,8 +29,6 @@ from tasks.bias import (
     regression,
     scores,
 )
-from tasks.bias.base import Metric
-from tasks.bias.disparities import Disparity
 from tasks.errors import ConfigError, nearest
 
 _FAMILIES = (

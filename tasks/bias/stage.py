@@ -12,14 +12,12 @@ import numpy as np
 import pyarrow as pa
 
 from configs.schema import CROSSING, AuditConfig
-from tasks.bias import neighbours
-from tasks.bias.conditional import strata_of
-from tasks.bias.curves import curve_limitations, curve_table
-from tasks.bias.evidence import Evidence, evidence_of
-from tasks.bias.explained import GAPS
 from tasks.bias.explanations import carriers, with_explanations
+from tasks.bias.families import neighbours
+from tasks.bias.families.conditional import strata_of
+from tasks.bias.families.curves import curve_limitations, curve_table
+from tasks.bias.families.explained import GAPS
 from tasks.bias.frames import MAX_GROUPS, MAX_ROWS
-from tasks.bias.groups import Attribute, attributes_of, everyone
 from tasks.bias.measure import (
     MAX_CLASSES,
     MAX_COMPARED,
@@ -35,6 +33,8 @@ from tasks.bias.measure import (
     with_fairlearn,
 )
 from tasks.bias.registry import DERIVED, DISPARITIES, applicable_disparities, applicable_metrics
+from tasks.bias.rows.evidence import Evidence, evidence_of
+from tasks.bias.rows.groups import Attribute, attributes_of, everyone
 from tasks.bias.summary import facts_of, findings_of
 from tasks.contracts import Done, TableRef, schema_of
 from tasks.watch import Watch

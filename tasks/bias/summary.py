@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from configs.schema import AuditConfig
-from tasks.bias.alike import chances, effective_rows
 from tasks.bias.base import Measured, Metric
-from tasks.bias.conditional import NAMES as CONDITIONAL
-from tasks.bias.evidence import Evidence
-from tasks.bias.four_fifths import four_fifths
-from tasks.bias.groups import LARGEST, Attribute
+from tasks.bias.families.conditional import NAMES as CONDITIONAL
+from tasks.bias.legal.four_fifths import four_fifths
 from tasks.bias.measure import Adjusted, Compared, Found, Of, Settings, asked_of
-from tasks.bias.power import detectable
 from tasks.bias.registry import DISPARITIES, METRICS, why_not
+from tasks.bias.rows.evidence import Evidence
+from tasks.bias.rows.groups import LARGEST, Attribute
+from tasks.bias.statistics.alike import chances, effective_rows
+from tasks.bias.statistics.power import detectable
 from tasks.bias.wording import TESTS, listed, number, p_value, percent, share_of
 from tasks.contracts import Finding
 

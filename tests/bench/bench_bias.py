@@ -15,9 +15,9 @@ from people import CROSSINGS, SENSITIVE, write_people
 
 from configs.schema import AuditConfig
 from tasks.bias import DISPARITIES, METRICS
-from tasks.bias.evidence import Evidence
-from tasks.bias.groups import Attribute
 from tasks.bias.measure import Settings, check_with_fairlearn, compare, measure, with_fairlearn
+from tasks.bias.rows.evidence import Evidence
+from tasks.bias.rows.groups import Attribute
 
 NAMES = ("selection_rate", "accuracy", "true_positive_rate", "false_positive_rate", "precision")
 GAPS = ("demographic_parity_difference", "demographic_parity_ratio", "equalized_odds_difference", "impact_ratio")

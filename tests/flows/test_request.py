@@ -304,7 +304,7 @@ def test_an_attribute_may_be_named_like_anything(file, attribute):
     )
     line = refused(file(text))
     assert f"data.sensitive.{attribute}.colum: unknown key colum" in line
-    assert "available: column, bins; did you mean column?" in line
+    assert "available: column, bins, reference, unknown; did you mean column?" in line
 
 
 def test_an_unknown_key_is_told_before_what_is_missing(file):

@@ -8,10 +8,10 @@ import numpy as np
 
 from tasks.bias import METRICS
 from tasks.bias.base import View
-from tasks.bias.counts import Counts
 from tasks.bias.disparities import Situation
-from tasks.bias.evidence import Evidence
-from tasks.bias.resampling import Resampler
+from tasks.bias.rows.counts import Counts
+from tasks.bias.rows.evidence import Evidence
+from tasks.bias.statistics.resampling import Resampler
 
 
 def view_of(

@@ -14,9 +14,9 @@ import pytest
 
 from configs.schema import AuditConfig
 from tasks.bias import DISPARITIES, METRICS, measure_bias
-from tasks.bias.evidence import Evidence
-from tasks.bias.groups import Attribute
 from tasks.bias.measure import Compared, Settings, compare, measure
+from tasks.bias.rows.evidence import Evidence
+from tasks.bias.rows.groups import Attribute
 from tasks.contracts import Done
 from tasks.persist.store import Workspace
 from tasks.watch import Watch

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.bias import DISPARITIES, METRICS
 from tasks.bias.disparities import Gap
-from tasks.bias.evidence import Evidence
-from tasks.bias.groups import Attribute
-from tasks.bias.labels import class_imbalance
+from tasks.bias.families.labels import class_imbalance
 from tasks.bias.measure import (
     Compared,
     Settings,
@@ -25,7 +23,9 @@ from tasks.bias.measure import (
     measure,
     with_fairlearn,
 )
-from tasks.bias.significance import fisher
+from tasks.bias.rows.evidence import Evidence
+from tasks.bias.rows.groups import Attribute
+from tasks.bias.statistics.significance import fisher
 from tasks.errors import Incomplete
 
 BINARY = [m for m in METRICS.values() if "binary" in m.tasks]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.bias.significance import fisher
+from tasks.bias.statistics.significance import fisher
 
 CELLS = {"a": (80, 20, 30, 70), "b": (50, 50, 10, 90), "c": (90, 110, 20, 180)}
 

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import tasks.bias.frames
-import tasks.bias.loops
-import tasks.bias.predictions
+import tasks.bias.rows.loops
+import tasks.bias.rows.predictions
 import tasks.bias.stage
 from configs.schema import AuditConfig
 from tasks.bias import measure_bias
@@ -70,7 +70,7 @@ def test_how_rows_are_read_and_written_changes_no_bit(
 ) -> None:
     config = people.model_copy(update={"data": people.data.model_copy(update={"weight": weight})})
     done, first = _measured(config, tmp_path, "first")
-    monkeypatch.setattr(tasks.bias.predictions, "BATCH", 111)
+    monkeypatch.setattr(tasks.bias.rows.predictions, "BATCH", 111)
     monkeypatch.setattr(tasks.bias.stage, "ROW_GROUP", 97)
     again, second = _measured(config, tmp_path, "second")
     for ref in done.tables:
@@ -84,7 +84,7 @@ def test_the_number_of_threads_changes_no_bit(
 ) -> None:
     digests = []
     for threads in (1, 3):
-        monkeypatch.setattr(tasks.bias.loops, "threads", lambda threads=threads: threads)
+        monkeypatch.setattr(tasks.bias.rows.loops, "threads", lambda threads=threads: threads)
         done, _ = _measured(people, tmp_path, f"with {threads}")
         digests.append([(ref.name, ref.sha256) for ref in done.tables])
     assert digests[0] == digests[1]

@@ -14,10 +14,10 @@ import pytest
 import sklearn.metrics as sk
 
 from tasks.bias import METRICS
-from tasks.bias.evidence import Evidence
-from tasks.bias.groups import Attribute, crossed, valued
 from tasks.bias.measure import Compared, Of, Settings, compare, measure
 from tasks.bias.registry import DISPARITIES
+from tasks.bias.rows.evidence import Evidence
+from tasks.bias.rows.groups import Attribute, crossed, valued
 
 TABLES = 200
 TASKS = ("binary", "multiclass", "regression")

@@ -7,9 +7,9 @@ import pytest
 
 from configs.schema import AuditConfig
 from tasks.bias import DISPARITIES, METRICS
-from tasks.bias.evidence import Evidence
-from tasks.bias.groups import Attribute
 from tasks.bias.measure import Settings, adjust, compare, measure
+from tasks.bias.rows.evidence import Evidence
+from tasks.bias.rows.groups import Attribute
 from tasks.bias.stage import _disparity_table, _metric_table
 from tasks.policy.stage import judge_check
 from tasks.policy.tables import Tables

@@ -1,0 +1,1 @@
+"""Legal tables as functions of counts."""

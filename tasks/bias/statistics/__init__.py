@@ -1,0 +1,1 @@
+"""Uncertainty: intervals, tests, resampling, what chance alone would do, and what an audit could have seen."""
