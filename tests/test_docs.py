@@ -59,3 +59,10 @@ def test_the_ready_configs_name_only_regulations_that_are_built():
     for path in (ROOT / "configs").glob("*.yaml"):
         named = (yaml.safe_load(path.read_text()).get("report") or {}).get("regulations") or []
         assert set(named) <= set(REGULATIONS)
+
+
+def test_every_metric_and_comparison_is_documented():
+    from tasks.bias import DISPARITIES, EXPLAINED, METRICS
+
+    said = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "bias.md").read_text(encoding="utf-8")))
+    assert {*METRICS, *DISPARITIES, *EXPLAINED} <= said
