@@ -252,6 +252,11 @@ class Reading:
         if finding.code in _OF_TECHNIQUE:
             id, space, rest = finding.text.partition(" ")
             return f"{self.technique(id)}{space}{rest}"
+        if finding.code == "features_carry_disparity":
+            known = re.search(r", by (\w+)(?=: attribution)", finding.text)
+            if known is None:
+                return finding.text
+            return f"{finding.text[: known.start(1)]}{self.technique(known[1])}{finding.text[known.end(1) :]}"
         if finding.code != "techniques_disagree":
             return finding.text
         start = re.match(r"(\w+) and (\w+)(?= disagree)", finding.text)

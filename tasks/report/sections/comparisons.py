@@ -44,6 +44,7 @@ COMPARED = (
 )  # fmt: skip
 _PANELS = 6
 _WIDEST = 8  # aggregates drawn
+_AGGREGATES = 14  # comparisons over all groups in a table: those of the policy, then in the order of the registry
 
 
 def comparisons(reading: Reading, attribute: str, id: str, rows: Sequence[Row], shown: Sequence[str]) -> list[Block]:
@@ -208,7 +209,7 @@ def _aggregates(reading: Reading, attribute: str, id: str, rows: Sequence[Row], 
     """The widest gaps between any groups: drawn beside what they would be without any disparity, and in numbers."""
     named = {c["metric"] for c in reading.checks if c.get("attribute") == attribute}
     lines = _by_family(sorted(rows, key=lambda r: r["metric"] not in named), named)
-    kept, _ = top(lines)
+    kept, _ = top(lines, _AGGREGATES)
     left = len(rows) - sum(len(same) for same in kept)
     chance = (reading.record.fact("bias", "no_disparity", {}) or {}).get(attribute) or {}
     blocks: list[Block] = []

@@ -9,6 +9,7 @@ from tasks.report.sections.shared import CHECKS, plural
 from tasks.report.words import family
 
 _SHOWN = 60
+_ADVICE = "what would change it"
 _TITLES = {"critical": "Critical", "warning": "Warnings", "info": "Notes"}
 
 
@@ -25,12 +26,13 @@ def findings(reading: Reading) -> Section:
         shown = chosen[: max(left, 0)]
         left -= len(shown)
         blocks: list[Block] = []
-        if len(chosen) < len(every):
-            more = plural(len(every) - len(chosen), "finding says", "findings say")
-            told = (
-                f"{more} what the policy checks say and {'is' if len(every) - len(chosen) == 1 else 'are'} not repeated"
-            )
-            blocks.append(Paragraph(line(f"{told} here: ", link("the policy checks", "#policy-checks"), ".")))
+        for elsewhere, target in (("the policy checks", "#policy-checks"), (_ADVICE, "#advice")):
+            repeated = [f for f in every if f not in chosen and (f.stage == "advice") == (target == "#advice")]
+            if repeated:
+                more = plural(len(repeated), "finding says", "findings say")
+                verb = "is" if len(repeated) == 1 else "are"
+                told = f"{more} what stands elsewhere and {verb} not repeated here: "
+                blocks.append(Paragraph(line(told, link(elsewhere, target), ".")))
         blocks += [
             FindingNote(
                 severity=f.severity,
@@ -50,7 +52,9 @@ def findings(reading: Reading) -> Section:
 
 
 def _told(reading: Reading, finding: Finding) -> bool:
-    """Whether the summary already says it of a policy check: the check's own sentence, or what it judged."""
+    """Whether it stands elsewhere: advice in its chapter; of a policy check its own sentence, or what it judged."""
+    if finding.stage == "advice":
+        return True
     for check in reading.checks[:CHECKS]:
         if not check.get("sentence"):
             continue

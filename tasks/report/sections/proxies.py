@@ -12,6 +12,7 @@ from tasks.report.sections.quality import marked, verdicts
 from tasks.report.sections.shared import dash, left_out, top, value_cell
 from tasks.report.words import measure_label
 
+_SHOWN = 8  # features of an attribute
 _PREFERRED = "shap"  # of techniques that do not fail: its contributions add up to the output
 _PROXIES = (
     "A feature that tells a group from the others can stand for the attribute even where the model is not given it."
@@ -58,7 +59,7 @@ def _proxy_table(rows: Sequence[Row], attribute: str, id: str, ranks: Mapping[st
         dict.fromkeys(r["feature"] for r in rows),
         key=lambda f: (f is not None, f in own, -size_of(found.get((f, measures[0]))), f or ""),
     )
-    shown, more = top(features)
+    shown, more = top(features, _SHOWN)
     technique = next(iter(ranks.values()), ("", 0))[0]
     columns = (
         Column("Feature", weight=1.5),

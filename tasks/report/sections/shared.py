@@ -27,6 +27,9 @@ def top(items: Sequence[T], limit: int = TOP) -> tuple[list[T], int]:
 
 def left_out(count: int, what: str) -> Content:
     """Says what a table does not show."""
+    if count == 1:
+        first, space, rest = what.partition(" ")  # `kinds of error`
+        return line(f"1 more {first.removesuffix('s')}{space}{rest} is in the table named as source.")
     return line(f"{count:,} more {what} are in the table named as source.") if count else ()
 
 

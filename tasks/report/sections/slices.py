@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tasks.report.document import Column, Content, Paragraph, Section, Span, Table, aside, line, name, num
 from tasks.report.numbers import count, fraction, interval, number, p_value
 from tasks.report.reading import Reading, Row
-from tasks.report.sections.shared import TOP, left_out, plural, top
+from tasks.report.sections.shared import left_out, plural, top
 from tasks.report.words import metric_label
 
 _SLICES = (
@@ -15,6 +15,7 @@ _SLICES = (
     " They were found by search in one half of the rows; the numbers are of the other half, which played no part in it."
     " The q-value accounts for how many were tried there."
 )
+_SHOWN = 12
 _LEVEL = 0.05  # of q-values, where the stage tells none
 
 
@@ -24,7 +25,7 @@ def slices(reading: Reading) -> Section | None:
     if not rows:
         return None
     told = reading.record.fact("sources", "slices", {}) or {}
-    shown, more = top(sorted(rows, key=lambda r: (r["rank"] is None, r["rank"] or 0)), TOP)
+    shown, more = top(sorted(rows, key=lambda r: (r["rank"] is None, r["rank"] or 0)), _SHOWN)
     columns = (
         Column("Rows with", weight=2.2),
         Column("Metric", weight=1.1),

@@ -37,6 +37,7 @@ from tasks.report.sections.slices import slices
 
 GAP, FIDELITY = "attribution_gap", "explanation_fidelity_gap"
 _TITLE = "Where disparities come from"
+_SERVED = "Whether explanations serve the groups alike"
 _FEATURES = 10  # drawn and listed of each comparison
 _NAMED = 3  # features in the summary's sentence
 _PANELS = 4  # groups drawn against the reference
@@ -108,8 +109,27 @@ def _attribution(reading: Reading, gaps: Sequence[Row]) -> Section | None:
     blocks: list[Block] = [Paragraph(line(_GAPS, told))]
     for position, attribute in enumerate(single_attributes(reading, rows), 1):
         own = [r for r in rows if r["attribute"] == attribute]
-        blocks += _carriers(own, attribute, f"carriers-{position}") if own else []
+        judged = {r["group"] for r in own if (r["status"] or "ok") == "ok"}
+        able = [r for r in own if r["group"] in judged]
+        blocks += _carriers(able, attribute, f"carriers-{position}") if able else []
+        if len(able) < len(own):
+            blocks.append(_too_few([r for r in own if r["group"] not in judged], attribute))
     return Section("carriers", "Features that carry a disparity", tuple(blocks)) if len(blocks) > 1 else None
+
+
+def _too_few(rows: Sequence[Row], attribute: str) -> Paragraph:
+    """Groups of which nothing can be said, and why, once."""
+    lacking = list(dict.fromkeys(r["group"] for r in rows))
+    why = next((r["reason"] for r in rows if r["reason"]), None)
+    listed = [part for group in lacking[:_FEATURES] for part in (name(group), ", ")][:-1]
+    more = f" and {len(lacking) - _FEATURES} more" if len(lacking) > _FEATURES else ""
+    told = f" (such as {why})" if why else ""
+    return Paragraph(
+        line(
+            "By ", name(attribute), ", too few rows were explained to say which features set apart ", *listed,
+            f"{more}{told}; explain.rows sets how many are.",
+        )
+    )  # fmt: skip
 
 
 def _shown_gaps(reading: Reading, gaps: Sequence[Row]) -> list[Row]:
@@ -190,11 +210,16 @@ def _fidelity(reading: Reading, rows: Sequence[Row]) -> Section | None:
     single = [r for r in rows if r["group"] is not None and r["group"] != r["reference"]] or list(rows)
     if not single:
         return None
+    able = [r for r in single if (r["status"] or "ok") == "ok"]
+    if not able:
+        told = "Too few rows were judged in each group to compare how faithful the explanations are."
+        return Section("fidelity-gaps", _SERVED, (Paragraph(line(told)),))
+    unable = len(single) - len(able)
     ordered = sorted(
-        single,
+        able,
         key=lambda r: (r["p_adjusted"] if r["p_adjusted"] is not None else 2.0, -size_of(r), r["technique"] or ""),
     )
-    shown, more = top(ordered)
+    shown, more = top(ordered, _FEATURES)
     columns = (
         Column("Technique", weight=1.2),
         Column("Attribute"),
@@ -216,6 +241,7 @@ def _fidelity(reading: Reading, rows: Sequence[Row]) -> Section | None:
         )
         for r in shown
     )
-    note = line("Those with the smallest adjusted p first. ") + left_out(more, "gaps")
+    few = f"{plural(unable, 'gap rests', 'gaps rest')} on too few judged rows. " if unable else ""
+    note = line(f"Those with the smallest adjusted p first. {few}") + left_out(more + unable, "gaps")
     table = Table("fidelity", "Gaps in faithfulness between groups", columns, cells, note, ("disparities",))
-    return Section("fidelity-gaps", "Whether explanations serve the groups alike", (Paragraph(line(_FIDELITY)), table))
+    return Section("fidelity-gaps", _SERVED, (Paragraph(line(_FIDELITY)), table))

@@ -407,14 +407,16 @@ def test_findings_do_not_repeat_what_the_policy_says(tmp_path: Path) -> None:
         facts={"checks": checks},
         findings=(Finding("critical", "policy_not_satisfied", "It is low.", stage="policy"),),
     )
-    made = findings(reading_of(tmp_path, {}, Done("bias", findings=found), policy))
+    advice = Done("advice", findings=(Finding("info", "advice_thresholds", "Another would do.", stage="advice"),))
+    made = findings(reading_of(tmp_path, {}, Done("bias", findings=found), policy, advice))
     told = {
         s.id: [text_of(b.content) for b in s.blocks if isinstance(b, (FindingNote, Paragraph))] for s in made.sections
     }
-    said = "1 finding says what the policy checks say and is not repeated here: the policy checks."
+    said = "1 finding says what stands elsewhere and is not repeated here: the policy checks."
     assert told == {
         "findings-critical": [said],
         "findings-warning": [said, "By race, it is rare.", "By sex, rates differ."],
+        "findings-info": [said.replace("the policy checks", "what would change it")],
     }
 
 
