@@ -104,6 +104,8 @@ def _attribute(reading: Reading, attribute: str, rows: Sequence[Row], id: str) -
         blocks += _sentences(aim, whole, kinds, told)
         picture = _trade_off(reading, attribute, aim, whole, kinds, here)
         blocks += [picture] if picture is not None else []
+        if kinds == ["current"]:  # an example, with nothing to set beside what is
+            continue
         blocks.append(_options(attribute, aim, whole, _whole(own, "held_out"), kinds, told, here))
         single = [r for r in own if r["group"] is not None and r["sample"] in ("all", None)]
         groups = _groups(attribute, aim, single, kinds, here)
@@ -318,7 +320,7 @@ def _concerned(row: Row | None) -> Content:
         return dash()
     told = [] if row["selection_rate"] is None else [f"selected {number(row['selection_rate'])}"]
     if row["gained"] or row["lost"]:
-        told.append(f"{count(row['gained'] or 0)} gain, {count(row['lost'] or 0)} lose")
+        told.append(f"{count(_people(row['gained']))} gain, {count(_people(row['lost']))} lose")
     return (*(_number(row["threshold"])), *(aside(text) for text in told))
 
 
@@ -331,4 +333,9 @@ def _number(value: float | None) -> Content:
 
 
 def _count(value: float | None) -> Content:
-    return dash() if value is None else (num(count(value)),)
+    return dash() if value is None else (num(count(_people(value))),)
+
+
+def _people(number: float | None) -> float:
+    """Expected numbers, and weights, as people: to a whole one from ten on."""
+    return 0 if number is None else round(number) if abs(number) >= 10 else round(number, 1)
