@@ -11,26 +11,34 @@ from pydantic import BaseModel
 
 from configs.schema import AuditConfig
 from flows.cli import app
+from tasks.bias import DISPARITIES, EXPLAINED, METRICS, Metric, find
 from tasks.explain import TECHNIQUES
 from tasks.report.regulations import REGULATIONS
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _keys(model: type[BaseModel]) -> set[str]:
-    """Every key of the schema, nested ones too."""
-    found: set[str] = set()
+def _keys(model: type[BaseModel], above: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """Every key of the schema with the keys that it lies under."""
+    found: set[tuple[str, ...]] = set()
     for name, field in model.model_fields.items():
-        found.add(name)
+        found.add((*above, name))
         for part in (field.annotation, *getattr(field.annotation, "__args__", ())):
             if isinstance(part, type) and issubclass(part, BaseModel):
-                found |= _keys(part)
+                found |= _keys(part, (*above, name))
     return found
 
 
-@pytest.mark.parametrize("key", sorted(_keys(AuditConfig)))
-def test_every_key_of_the_config_is_documented(key):
-    assert re.search(rf"\b{key}\b", (ROOT / "docs" / "config.md").read_text())
+@pytest.mark.parametrize("path", sorted(_keys(AuditConfig)), ids=".".join)
+def test_every_key_of_the_config_is_documented(path):
+    """In a table of its block, in a row that also names the key it lies under: `reference` alone is two keys."""
+    block, key = path[0], path[-1]
+    parts = re.split(r"^## ", (ROOT / "docs" / "config.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    own = next((part for part in parts[1:] if block in part.splitlines()[0].split(", ")), parts[0])
+    wanted = [key] if len(path) <= 2 else [key, path[-2]]
+    rows = [set(re.findall(r"\w+", row)) for row in own.splitlines() if row.startswith("|")]
+    assert len(path) == 1 or any(row >= set(wanted) for row in rows)
+    assert len(path) > 1 or re.search(rf"\b{key}\b", own)
 
 
 @pytest.mark.parametrize("technique", TECHNIQUES, ids=lambda t: f"{t.name}-{t.modality}")
@@ -61,8 +69,29 @@ def test_the_ready_configs_name_only_regulations_that_are_built():
         assert set(named) <= set(REGULATIONS)
 
 
-def test_every_metric_and_comparison_is_documented():
-    from tasks.bias import DISPARITIES, EXPLAINED, METRICS
+def _told() -> dict[str, tuple[str, str, str]]:
+    """Id → what it is, range and source, of every row of the tables of docs/bias.md."""
+    found: dict[str, tuple[str, str, str]] = {}
+    for line in (ROOT / "docs" / "bias.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for name in re.findall(r"`(\w+)`", cells[0]) if len(cells) == 4 else ():
+            assert name not in found, name
+            found[name] = (cells[1], cells[2], cells[3])
+    return found
 
-    said = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "bias.md").read_text(encoding="utf-8")))
-    assert {*METRICS, *DISPARITIES, *EXPLAINED} <= said
+
+def test_every_metric_and_comparison_is_documented():
+    told = _told()
+    assert set(told) == {*METRICS, *DISPARITIES, *EXPLAINED}
+    for name, (what, span, _) in told.items():
+        assert what, name
+        assert re.fullmatch(r"[−\d∞]+–[\d∞]+|0–ln 2|0–√2", span), name
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, entry in {**METRICS, **EXPLAINED}.items() if isinstance(entry, Metric)]
+)
+def test_the_documented_range_is_the_metrics_own(name):
+    metric = find(name)
+    ends = [f"{end:g}".replace("-", "−").replace("inf", "∞") for end in (metric.lowest, metric.highest)]
+    assert _told()[name][1] == "–".join(ends)

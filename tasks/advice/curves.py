@@ -47,6 +47,11 @@ class Cut:
     positive: tuple[bool, bool]
     threshold: float
 
+    @property
+    def wanted(self) -> int:
+        """The class that is favourable: LOWER or UPPER."""
+        return UPPER if self.favorable[1] else LOWER
+
     @cached_property
     def questions(self) -> dict[str, np.ndarray]:
         """Question → (9, 9) 0/1: cells of label × decision here (columns of 3) → cells of that question's table."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tasks.advice.aims import Aim, levels_of, reached
-from tasks.advice.curves import KEEP, LOWER, UPPER, Curves, Cut, counts_of
+from tasks.advice.curves import KEEP, Curves, Cut, counts_of
 from tasks.advice.parity import Parity, expected_moves, parity_of
 from tasks.advice.search import MAX_GROUPS, Board, apart, board_of, common, nearest_apart
 from tasks.bias import METRICS, Attribute, Counts, Disparity, Evidence, Found, Of, Settings, View, compare
@@ -86,11 +86,10 @@ def plans_of(case: Case, board: Board, which: np.ndarray, watch: Watch) -> list[
     plans.append(Plan("group", choice, missing=_GONE if choice is None else None))
     codes = np.where(which, case.attribute.codes, -1)
     free = np.flatnonzero(np.logical_or.reduce(board.sets))
-    lottery = parity_of(case.aim, case.cut, codes, free, case.settings.seed) if len(free) > 1 else "there is one group"
+    found = parity_of(case.aim, case.cut, codes, free, case.settings.seed) if len(free) > 1 else "there is one group"
     watch.advance(0)
-    made = isinstance(lottery, Parity)
-    plans.append(Plan("parity", lottery=lottery if made else None, missing=None if made else str(lottery)))  # type: ignore[arg-type]
-    return plans
+    lottery = Plan("parity", lottery=found) if isinstance(found, Parity) else Plan("parity", missing=found)
+    return [*plans, lottery]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +129,7 @@ class Outcome:
         cells = self.cells(group)
         found = {name: _rate(name, cut, cells) for name in _RATES}
         moved = (self.moved.sum(0) if group is None else self.moved[group]).sum(0)  # now × then
-        wanted, other = (UPPER, LOWER) if cut.favorable[1] else (LOWER, UPPER)
+        wanted, other = cut.wanted, 1 - cut.wanted
         return {
             "selected": float(cells.reshape(3, 3)[:, wanted].sum()), **found, "accuracy": _rate("accuracy", cut, cells),
             "gained": float(moved[other, wanted]), "lost": float(moved[wanted, other]),

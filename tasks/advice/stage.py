@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from configs.schema import AuditConfig
 from tasks.advice.aims import aims_of
-from tasks.advice.curves import MAX_STEPS, Cut, curves_of, cut_of, uncut
+from tasks.advice.curves import MAX_STEPS, NONE, Cut, curves_of, cut_of, uncut
 from tasks.advice.outcomes import Case, Outcome, Plan, outcomes_of
 from tasks.advice.search import MAX_PAIR, MAX_SINGLE
-from tasks.advice.telling import LABEL, LIMITATION, WARNING, facts_of
+from tasks.advice.telling import LABEL, LIMITATION, WARNING, facts_of, finite
 from tasks.advice.tradeoff import Point, tradeoff_of
-from tasks.bias import Attribute, Evidence, Settings, attributes_of, evidence_of
+from tasks.bias import Attribute, Evidence, Settings, attributes_of, evidence_of, sensitive_columns
 from tasks.contracts import Done, Finding, NotApplicable, schema_of
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
-    from tasks.load import Dataset
     from tasks.persist import Workspace
+
+
+class Tried(NamedTuple):
+    """One attribute and aim: what every plan comes to, or a plan that there is not; and the trade-off."""
+
+    case: Case
+    outcomes: list[Outcome | Plan]
+    points: list[Point]
 
 
 def advise(config: AuditConfig, workspace: Workspace, watch: Watch) -> Done | NotApplicable:
@@ -45,17 +52,17 @@ def advise(config: AuditConfig, workspace: Workspace, watch: Watch) -> Done | No
     cut = cut_of(config, evidence)
     if isinstance(cut, NotApplicable):
         return cut
-    attributes = attributes_of(config, _sensitive(config, data, evidence.position))
+    attributes = attributes_of(config, sensitive_columns(config, data, evidence.position))
     data.forget()
     settings = Settings(config.bias.confidence, config.bias.min_group_size, config.bias.resamples, config.explain.seed)
     half = np.random.default_rng([config.explain.seed, *b"halves"]).integers(0, 2, evidence.rows, np.int8).astype(bool)
     watch.expect(len(attributes))
-    tried: list[tuple[Case, list[Outcome | Plan], list[Point]]] = []
+    tried: list[Tried] = []
     skipped: list[str] = []
     for attribute in attributes:
         cases, others = _cases(config, evidence, cut, attribute, settings, half)
         skipped += others
-        tried += [(case, list(outcomes_of(case, watch)), tradeoff_of(case, watch)) for case in cases]
+        tried += [Tried(case, list(outcomes_of(case, watch)), tradeoff_of(case, watch)) for case in cases]
         watch.advance()
     return Done(
         stage="advice",
@@ -67,22 +74,13 @@ def advise(config: AuditConfig, workspace: Workspace, watch: Watch) -> Done | No
         limitations=(LIMITATION, *_limitations(config, cut)),
         facts={
             "label": LABEL, "warning": WARNING, "rows": evidence.rows, "weighted": cut.weight is not None,
-            "threshold": float(cut.threshold) if np.isfinite(cut.threshold) else None,
+            "threshold": finite(cut.threshold),
             "upper_class": evidence.classes[cut.classes[1]] if cut.classes[1] < len(evidence.classes) else None,
-            "objective": "accuracy" if (cut.label < 2).any() else "fewest changed decisions",
+            "objective": "accuracy" if (cut.label != NONE).any() else "fewest changed decisions",
             "chosen_on": int((~half).sum()), "evaluated_on": int(half.sum()), "seed": config.explain.seed,
             "aims": [facts_of(case, outcomes) for case, outcomes, _ in tried], "skipped": skipped,
         },
     )  # fmt: skip
-
-
-def _sensitive(config: AuditConfig, data: Dataset, position: np.ndarray) -> pa.Table:
-    """The sensitive columns of the predicted rows."""
-    columns = dict.fromkeys(declared.column for declared in config.data.sensitive.values())
-    table = data.table.select([name for name in columns if name in data.table.column_names])
-    if len(position) == data.table.num_rows and (position == np.arange(len(position))).all():
-        return table
-    return table.take(pa.array(position))
 
 
 def _cases(
@@ -93,7 +91,7 @@ def _cases(
     return [Case(evidence, cut, attribute, aim, settings, whole, first, second, half) for aim in aims], others
 
 
-def _findings(tried: Sequence[tuple[Case, list[Outcome | Plan], list[Point]]]) -> list[Finding]:
+def _findings(tried: Sequence[Tried]) -> list[Finding]:
     """A finding for each aim that is not met now."""
     found = []
     for case, outcomes, _ in tried:
@@ -119,11 +117,7 @@ def _limitations(config: AuditConfig, cut: Cut) -> list[str]:
     return told
 
 
-def _number(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None
-
-
-def _threshold_table(tried: Sequence[tuple[Case, list[Outcome | Plan], list[Point]]]) -> pa.Table:
+def _threshold_table(tried: Sequence[Tried]) -> pa.Table:
     rows: list[dict[str, Any]] = []
     for case, outcomes, _ in tried:
         for one in outcomes:
@@ -140,26 +134,26 @@ def _rows(case: Case, one: Outcome) -> list[dict[str, Any]]:
     for g, group in enumerate(case.attribute.groups):
         value, low, high = one.by_group[g]
         found.append({
-            **shared, "group": group, "threshold": _number(one.thresholds[g]), "n": int(one.rows[g]),
-            **{key: _number(number) for key, number in one.rates(case.cut, g).items()},
-            "value": _number(value), "ci_low": _number(low), "ci_high": _number(high), "met": None,
+            **shared, "group": group, "threshold": finite(one.thresholds[g]), "n": int(one.rows[g]),
+            **{key: finite(number) for key, number in one.rates(case.cut, g).items()},
+            "value": finite(value), "ci_low": finite(low), "ci_high": finite(high), "met": None,
         })  # fmt: skip
     same = one.plan.kind in ("current", "common")
     found.append({
-        **shared, "group": None, "threshold": _number(one.thresholds[0]) if same else None, "n": int(one.rows.sum()),
-        **{key: _number(number) for key, number in one.rates(case.cut, None).items()},
-        "value": _number(one.value), "ci_low": _number(one.low), "ci_high": _number(one.high),
+        **shared, "group": None, "threshold": finite(one.thresholds[0]) if same else None, "n": int(one.rows.sum()),
+        **{key: finite(number) for key, number in one.rates(case.cut, None).items()},
+        "value": finite(one.value), "ci_low": finite(one.low), "ci_high": finite(one.high),
         "met": None if case.aim.example else one.met,
     })  # fmt: skip
     return found
 
 
-def _tradeoff_table(tried: Sequence[tuple[Case, list[Outcome | Plan], list[Point]]]) -> pa.Table:
+def _tradeoff_table(tried: Sequence[Tried]) -> pa.Table:
     rows = [
         {
             "attribute": case.aim.attribute, "aim": case.aim.text, "kind": point.kind, "point": number,
-            "threshold": point.threshold, "limit": point.limit, "value": _number(point.value),
-            "accuracy": _number(point.accuracy), "selection_rate": _number(point.selection_rate),
+            "threshold": point.threshold, "limit": point.limit, "value": finite(point.value),
+            "accuracy": finite(point.accuracy), "selection_rate": finite(point.selection_rate),
             "changed": point.changed,
         }
         for case, _, points in tried

@@ -46,10 +46,10 @@ def facts_of(case: Case, outcomes: Sequence[Outcome | Plan]) -> dict[str, Any]:
         if (kind, "all") in found or kind in missing
     ]
     return {
-        "attribute": aim.attribute, "metric": aim.metric, "aim": aim.text, "min": _finite(aim.low),
-        "max": _finite(aim.high), "group": None if aim.group is None else case.attribute.groups[aim.group],
-        "example": aim.example, "comparison": aim.comparison, "value": _finite(now.value), "reason": now.reason,
-        "met": None if aim.example else now.met, "accuracy": _finite(now.rates(case.cut, None)["accuracy"]),
+        "attribute": aim.attribute, "metric": aim.metric, "aim": aim.text, "min": finite(aim.low),
+        "max": finite(aim.high), "group": None if aim.group is None else case.attribute.groups[aim.group],
+        "example": aim.example, "comparison": aim.comparison, "value": finite(now.value), "reason": now.reason,
+        "met": None if aim.example else now.met, "accuracy": finite(now.rates(case.cut, None)["accuracy"]),
         "plans": plans, "sentence": sentence_of(case, found, missing),
     }  # fmt: skip
 
@@ -63,12 +63,12 @@ def _plan_facts(
     rates, before = one.rates(case.cut, None), now.rates(case.cut, None)
     groups = case.attribute.groups[:SHOWN]
     facts = {
-        "kind": kind, "title": _KINDS[kind], "missing": None, "met": one.met, "value": _finite(one.value),
-        "everyone_alike": _everyone_alike(one, case), **{key: _finite(value) for key, value in rates.items()},
-        "accuracy_change": _finite(rates["accuracy"] - before["accuracy"]),
-        "thresholds": {group: _finite(one.thresholds[g]) for g, group in enumerate(groups)},
+        "kind": kind, "title": _KINDS[kind], "missing": None, "met": one.met, "value": finite(one.value),
+        "everyone_alike": _everyone_alike(one, case), **{key: finite(value) for key, value in rates.items()},
+        "accuracy_change": finite(rates["accuracy"] - before["accuracy"]),
+        "thresholds": {group: finite(one.thresholds[g]) for g, group in enumerate(groups)},
         "affected": {
-            group: {key: _finite(one.rates(case.cut, g)[key]) for key in ("gained", "lost")}
+            group: {key: finite(one.rates(case.cut, g)[key]) for key in ("gained", "lost")}
             for g, group in enumerate(groups)
         },
         "kept": [
@@ -78,9 +78,9 @@ def _plan_facts(
     }  # fmt: skip
     if held_out is not None:
         facts["held_out"] = {
-            "n": int(held_out.rows.sum()), "value": _finite(held_out.value), "ci_low": _finite(held_out.low),
-            "ci_high": _finite(held_out.high), "met": held_out.met, "reason": held_out.reason,
-            "accuracy": _finite(held_out.rates(case.cut, None)["accuracy"]),
+            "n": int(held_out.rows.sum()), "value": finite(held_out.value), "ci_low": finite(held_out.low),
+            "ci_high": finite(held_out.high), "met": held_out.met, "reason": held_out.reason,
+            "accuracy": finite(held_out.rates(case.cut, None)["accuracy"]),
         }  # fmt: skip
     return facts
 
@@ -95,7 +95,7 @@ def _lottery(one: Outcome, groups: Sequence[str]) -> dict[str, Any] | None:
         "rules": {
             group: {
                 "ignored": rule.ignored, "constant": rule.constant, "shares": list(rule.shares),
-                "above": [_finite(limit) for limit in rule.above],
+                "above": [finite(limit) for limit in rule.above],
             }
             for g, group in enumerate(groups) if (rule := parity.rules.get(g)) is not None
         },
@@ -105,10 +105,9 @@ def _lottery(one: Outcome, groups: Sequence[str]) -> dict[str, Any] | None:
 def _everyone_alike(one: Outcome, case: Case) -> str | None:
     """`selected` or `rejected` where a plan decides all rows alike, which meets most aims and helps nobody."""
     then = one.moved.sum((0, 1, 2))[:2]
-    wanted = 1 if case.cut.favorable[1] else 0
-    if not then[1 - wanted]:
+    if not then[1 - case.cut.wanted]:
         return "selected"
-    return None if then[wanted] else "rejected"
+    return None if then[case.cut.wanted] else "rejected"
 
 
 def sentence_of(case: Case, found: dict[tuple[str, str], Outcome], missing: dict[str, str | None]) -> str:
@@ -166,5 +165,6 @@ def _told(value: float) -> str:
     return "no value" if np.isnan(value) else wording.number(value)
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """NaN and infinity are no numbers of a table, nor of JSON."""
     return float(value) if np.isfinite(value) else None

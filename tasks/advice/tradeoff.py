@@ -72,10 +72,9 @@ def _point(
 ) -> Point:
     moved = board.curves.moved(choice).sum(0)  # label × now × then
     then = moved.sum((0, 1))[:2]
-    wanted = 1 if case.cut.favorable[1] else 0
     changed = moved.sum(0)
     return Point(
         kind, threshold, limit, value, board.accuracy(choice),
-        float(then[wanted] / then.sum()) if then.sum() else float("nan"),
+        float(then[case.cut.wanted] / then.sum()) if then.sum() else float("nan"),
         float(changed[0, 1] + changed[1, 0]),
     )  # fmt: skip

@@ -16,9 +16,10 @@ from tasks.bias.legal.four_fifths import FourFifths, four_fifths
 from tasks.bias.legal.ll144 import ImpactRow, ImpactTable, above_median, cross_foot, impact_table
 from tasks.bias.measure import Found, Of, Settings, compare
 from tasks.bias.registry import DISPARITIES, EXPLAINED, METRICS, check_policy, find, known_metrics
+from tasks.bias.rows.columns import sensitive_columns
 from tasks.bias.rows.counts import Counts
 from tasks.bias.rows.evidence import Evidence, evidence_of
-from tasks.bias.rows.groups import Attribute, attributes_of, bin_names
+from tasks.bias.rows.groups import BEST_OFF, LARGEST, Attribute, attributes_of, bin_names
 from tasks.bias.stage import measure_bias
 from tasks.bias.statistics import intervals, significance
 from tasks.bias.statistics.chance import Chance, no_disparity
@@ -26,8 +27,10 @@ from tasks.bias.statistics.power import POWER, smallest_difference
 from tasks.bias.statistics.significance import holm
 
 __all__ = [
+    "BEST_OFF",
     "DISPARITIES",
     "EXPLAINED",
+    "LARGEST",
     "METRICS",
     "POWER",
     "Attribute",
@@ -58,6 +61,7 @@ __all__ = [
     "known_metrics",
     "measure_bias",
     "no_disparity",
+    "sensitive_columns",
     "significance",
     "smallest_difference",
     "wording",

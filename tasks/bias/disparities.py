@@ -135,6 +135,20 @@ def left_out(situation: Situation, measured: Measured, groups: np.ndarray) -> st
     return f"leaves out {', '.join(told)}{more}"
 
 
+def too_few(situation: Situation, *measured: Measured) -> str | None:
+    """Why an aggregate is not to be relied on: in one of these metrics fewer than two groups have enough rows."""
+    least = situation.least
+    short = any(part.sufficient(least).sum() < 2 for part in measured)
+    return f"fewer than two groups rest on {least} rows" if short else None
+
+
+def standing(*notes: str | None) -> tuple[ValueStatus, str | None]:
+    """(status, reason) of an aggregate, from what there is to say of it: a note `fewer …` is of too few rows."""
+    told = [note for note in notes if note]
+    short = any(note.startswith("fewer") for note in told)
+    return "insufficient_data" if short else "ok", "; ".join(told) or None
+
+
 def compare_pairs(
     situation: Situation,
     metric: Metric,
@@ -168,6 +182,20 @@ def compare_pairs(
                 (metric.name, frozenset((int(g), reference))))
         )  # fmt: skip
     return rows
+
+
+def against_reference(
+    situation: Situation, metric: Metric, measured: Measured, comparison: Comparison, *, from_reference: bool
+) -> list[Gap]:
+    """A row for each group against the attribute's reference group, where there is one, and the attribute's row.
+
+    Args:
+        comparison, from_reference: as of `compare_pairs`.
+    """
+    whole, reference = compare_all(situation, metric, measured, comparison), situation.reference
+    if reference is None:
+        return [whole]
+    return [*compare_pairs(situation, metric, measured, comparison, reference, from_reference=from_reference), whole]
 
 
 def _own_row(measured: Measured, situation: Situation, group: int, value: float) -> Gap:
@@ -237,19 +265,14 @@ def compare_all(situation: Situation, metric: Metric, measured: Measured, compar
     if len(groups) < 2:
         only = situation.names[groups[0]] if len(groups) else None
         lacking = f"only {only} has a value" if only is not None else measured.undefined
-        reason = "there is only one group" if len(measured.value) == 1 else lacking
-        return Gap(None, None, NAN, "undefined", reason)
+        return Gap(None, None, NAN, "undefined", "there is only one group" if len(measured.value) == 1 else lacking)
     order = groups[np.argsort(measured.value[groups], kind="stable")]
     lowest, highest = order[:1], order[-1:]
     first, second = (lowest, highest) if comparison == "ratio" else (highest, lowest)
     value = float(compared(situation, metric, measured, comparison, first, second)[0])
-    notes = [note for note in (left_out(situation, measured, groups),) if note]
+    out, problem = left_out(situation, measured, groups), None
     if np.isnan(value):
-        return Gap(None, None, NAN, "undefined", "; ".join(["0/0: the highest value is 0", *notes]))
-    status: ValueStatus = "ok"
-    if measured.sufficient(situation.least).sum() < 2:
-        status = "insufficient_data"
-        notes.insert(0, f"fewer than two groups rest on {situation.least} rows")
+        return Gap(None, None, NAN, "undefined", standing("0/0: the highest value is 0", out)[1])
     p, test = test_all(situation, metric, measured, groups)
     if len(groups) == 2:
         low, high = gap_interval(measured, comparison, first, second)
@@ -257,10 +280,8 @@ def compare_all(situation: Situation, metric: Metric, measured: Measured, compar
     else:
         low, high, problem = bootstrap(situation, [(metric, groups)], comparison)
         key = (metric.name, "all")
-        if problem:
-            status = "insufficient_data" if problem.startswith("fewer") else status
-            notes.append(problem)
-    return Gap(None, None, value, status, "; ".join(notes) or None, low, high, p, test, key)
+    status, reason = standing(too_few(situation, measured), out, problem)
+    return Gap(None, None, value, status, reason, low, high, p, test, key)
 
 
 def gap_interval(

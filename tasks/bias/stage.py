@@ -33,6 +33,7 @@ from tasks.bias.measure import (
     with_fairlearn,
 )
 from tasks.bias.registry import DERIVED, DISPARITIES, applicable_disparities, applicable_metrics
+from tasks.bias.rows.columns import sensitive_columns
 from tasks.bias.rows.evidence import Evidence, evidence_of
 from tasks.bias.rows.groups import Attribute, attributes_of, everyone
 from tasks.bias.summary import facts_of, findings_of
@@ -40,7 +41,6 @@ from tasks.contracts import Done, TableRef, schema_of
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
-    from tasks.load import Dataset
     from tasks.persist import Workspace
 
 #: rows of a row group of `groups`: their texts are never held for all rows
@@ -59,7 +59,7 @@ def measure_bias(config: AuditConfig, workspace: Workspace, watch: Watch) -> Don
 
     data = open_data(config)
     evidence = evidence_of(config, workspace.table_path("predictions"), data)
-    sensitive = _sensitive(config, data, evidence.position)
+    sensitive = sensitive_columns(config, data, evidence.position)
     attributes = attributes_of(config, sensitive)
     evidence = replace(evidence, strata=strata_of(config, sensitive))
     evidence = replace(evidence, neighbourhood=partial(neighbours.neighbourhood, config))
@@ -104,17 +104,6 @@ def measure_bias(config: AuditConfig, workspace: Workspace, watch: Watch) -> Don
         ),
         facts=facts_of(config, evidence, overall, compared, metrics),
     )
-
-
-def _sensitive(config: AuditConfig, data: Dataset, position: np.ndarray) -> pa.Table:
-    """The sensitive columns of the predicted rows, and that of the strata."""
-    columns = dict.fromkeys(declared.column for declared in config.data.sensitive.values())
-    if config.bias.strata is not None:
-        columns[config.bias.strata.column] = None
-    table = data.table.select([name for name in columns if name in data.table.column_names])
-    if len(position) == data.table.num_rows and (position == np.arange(len(position))).all():
-        return table
-    return table.take(pa.array(position))
 
 
 def _limitations(config: AuditConfig, evidence: Evidence, attributes: Sequence[Attribute]) -> Iterator[str]:

@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 
 #: no-break space: a number and its unit stay on one line
-_THIN = "\u00a0"
+NO_BREAK = "\u00a0"
 
 
 def percent(share: float) -> str:
     """`26.1 %`."""
-    return f"{100 * share:.1f}{_THIN}%"
+    return f"{100 * share:.1f}{NO_BREAK}%"
 
 
 def number(value: float) -> str:

@@ -180,12 +180,14 @@ def _absolute(low: float | None, high: float | None) -> tuple[float | None, floa
     return min(abs(low), abs(high)), max(abs(low), abs(high))
 
 
+def urgency(one: Judged) -> tuple[int, bool, float]:
+    """The worse the smaller: by verdict, then by how far beyond its limit; those without a value last."""
+    return _ORDER.index(one.verdict), one.margin != one.margin, one.margin
+
+
 def worst(all_judged: Sequence[Judged]) -> Judged:
-    """The one that decides; of equal verdicts the one farthest beyond its limit, those without a value last."""
-    return min(
-        all_judged,
-        key=lambda one: (_ORDER.index(one.verdict), one.margin != one.margin, one.margin),
-    )
+    """The one that decides."""
+    return min(all_judged, key=urgency)
 
 
 def audit_verdict(verdicts: Sequence[str]) -> Literal["satisfied", "not_satisfied", "inconclusive"]:

@@ -10,13 +10,10 @@ from typing import Any
 import numpy as np
 
 from configs.schema import CROSSING, AuditConfig, PolicyCheck
-from tasks.bias import METRICS, Chance, Disparity, Metric, find, holm, no_disparity
+from tasks.bias import BEST_OFF, LARGEST, METRICS, Chance, Disparity, Metric, find, holm, no_disparity
 from tasks.errors import ConfigError
 from tasks.policy.checks import End, Number
 from tasks.policy.tables import Part, Row, Tables
-
-#: what `reference` of an attribute says where no group is meant
-BEST_OFF, LARGEST = "best_off", "largest"
 
 
 def numbers_for(config: AuditConfig, check: PolicyCheck, tables: Tables) -> list[Number]:

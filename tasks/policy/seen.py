@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tasks.bias import METRICS, POWER, Disparity, smallest_difference
+from tasks.bias import METRICS, Disparity, smallest_difference
 from tasks.policy.checks import Number
-
-__all__ = ["POWER", "Seen", "smallest_seen"]
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from configs.schema import PolicyCheck
-from tasks.bias import Chance, Disparity, Metric, find, wording
+from tasks.bias import POWER, Chance, Disparity, Metric, find, wording
 from tasks.policy.checks import End, Judged, Number
-from tasks.policy.seen import POWER, Seen
-
-#: no-break space: a number and its unit stay on one line
-_SPACE = "\u00a0"
+from tasks.policy.seen import Seen
 
 
 def sentence(
@@ -45,14 +42,14 @@ def _by_chance(entry: Metric | Disparity, number: Number, chance: Chance | None)
     side = "below" if entry.comparison == "ratio" else "above"
     return (
         f" With no disparity at all {it} would be at {wording.number(chance.expected)} on average, and {side}"
-        f" {wording.number(chance.p95)} in 5{_SPACE}% of cases."
+        f" {wording.number(chance.p95)} in 5{wording.NO_BREAK}% of cases."
     )
 
 
 def _seen(entry: Metric | Disparity, seen: Seen | None) -> str:
     if seen is None or not isinstance(entry, Disparity):
         return ""
-    often = f"{100 * POWER:.0f}{_SPACE}% probability"
+    often = f"{100 * POWER:.0f}{wording.NO_BREAK}% probability"
     if seen.value is None:
         return f" In groups of these sizes no disparity is found with {often}."
     what = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from configs.schema import AuditConfig, PolicyCheck
 from tasks.bias import Chance, Disparity, Metric, find, four_fifths
 from tasks.contracts import Done, Finding, Severity
-from tasks.policy.checks import Judged, Number, audit_verdict, judged, worst
+from tasks.policy.checks import Number, audit_verdict, judged, urgency, worst
 from tasks.policy.numbers import chance_of, numbers_for
 from tasks.policy.seen import smallest_seen
 from tasks.policy.sentences import sentence
@@ -59,8 +59,7 @@ def judge_check(config: AuditConfig, check: PolicyCheck, tables: Tables) -> dict
         seen = smallest_seen(entry, number, level=level, weighted=config.data.weight is not None)
     flags = [_flag(entry, one.number, config.bias.confidence) for one in found]
     flagged = [flag["flag"] for flag in flags if flag is not None]
-    listed = sorted(zip(found, flags, strict=True), key=lambda pair: pair[0].margin)
-    listed.sort(key=lambda pair: ("not_satisfied", "insufficient_data", "satisfied").index(pair[0].verdict))
+    listed = sorted(zip(found, flags, strict=True), key=lambda pair: urgency(pair[0]))
     return {
         "metric": check.metric,
         "attribute": check.attribute,
@@ -142,6 +141,3 @@ def _finding(check: dict[str, Any]) -> Finding | None:
         severity, f"policy_{check['verdict']}", check["sentence"],
         evidence="disparities" if isinstance(metric, Disparity) else "group_metrics", stage="policy",
     )  # fmt: skip
-
-
-__all__ = ["Judged", "judge", "judge_check"]

@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 
 from tasks.bias import intervals, significance
-from tasks.contracts import ValueStatus, schema_of
+from tasks.contracts import ValueStatus
 from tasks.sources.features import Part
 from tasks.sources.outcomes import Question
 from tasks.sources.slices import Kept
@@ -133,20 +132,3 @@ def _confirmed(
         denominator=own.weight, n=own.n, p=p, status=status, test=None if np.isnan(p) else test,
         worse=bool(question.sign * difference > 0),
     )  # fmt: skip
-
-
-def slice_table(found: Sequence[Confirmed]) -> pa.Table:
-    """The table `slices`."""
-    names = {"ci_low": "low", "ci_high": "high", "p_value": "p", "q_value": "q"}
-    schema = schema_of("slices")
-    return pa.table(
-        {
-            name: pa.array([_cell(getattr(row, names.get(name, name))) for row in found], schema.field(name).type)
-            for name in schema.names
-        }
-    )
-
-
-def _cell(value: object) -> object:
-    """NaN is no number of a table."""
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Question:
 
     def at(self, rows: np.ndarray) -> Question:
         """The same of some rows."""
-        return Question(self.metric, self.title, self.lower, self.among[rows], self.value[rows], self.rate)
+        return replace(self, among=self.among[rows], value=self.value[rows])
 
     @property
     def sign(self) -> float:

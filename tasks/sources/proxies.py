@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pyarrow as pa
 
-from tasks.bias import significance
-from tasks.contracts import ValueStatus, schema_of
+from tasks.bias import Settings, significance
+from tasks.contracts import ValueStatus
 from tasks.sources.areas import FOLDS, Area, Areas, cell_areas, cramers_v, folds_of, model_areas
 from tasks.sources.features import Part
 
@@ -49,15 +48,6 @@ class Proxy:
 
 
 @dataclass(frozen=True, eq=False)
-class Settings:
-    """What the config says on uncertainty."""
-
-    confidence: float
-    least: int  # min_group_size
-    seed: int
-
-
-@dataclass(frozen=True, eq=False)
 class Found:
     """One attribute's proxies.
 
@@ -88,6 +78,7 @@ def proxies_of(
         attribute: its groups.
         features: coded on the same n rows.
         weight: (n,) ≥ 0, or None.
+        settings: confidence, min_group_size and seed.
         advance: called after each feature.
     """
     used = np.flatnonzero(attribute.known[attribute.codes] & (True if weight is None else weight > 0))
@@ -232,21 +223,3 @@ def _adjusted(rows: Sequence[Proxy], own: Sequence[str]) -> tuple[Proxy, ...]:
         for i, key in keys.items():
             found[i] = replace(found[i], p_adjusted=strict[key])
     return tuple(found)
-
-
-def proxy_table(found: Sequence[Found]) -> pa.Table:
-    """The table `proxies`."""
-    rows = [row for one in found for row in one.rows]
-    names = {"ci_low": "low", "ci_high": "high", "p_value": "p"}
-    schema = schema_of("proxies")
-    return pa.table(
-        {
-            name: pa.array([_cell(getattr(row, names.get(name, name))) for row in rows], schema.field(name).type)
-            for name in schema.names
-        }
-    )
-
-
-def _cell(value: object) -> object:
-    """NaN is no number of a table."""
-    return None if isinstance(value, float) and not np.isfinite(value) else value

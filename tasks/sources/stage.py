@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from configs.schema import AuditConfig
-from tasks.bias import Attribute, Evidence, attributes_of, evidence_of
+from tasks.bias import Attribute, Evidence, Settings, attributes_of, evidence_of, sensitive_columns
 from tasks.contracts import Done, NotApplicable
 from tasks.sources import proxies, slices
-from tasks.sources.confirm import Confirmed, confirm, slice_table
+from tasks.sources.confirm import Confirmed, confirm
 from tasks.sources.features import Part, coded_attribute, coded_feature
 from tasks.sources.outcomes import Question, questions_of
-from tasks.sources.proxies import Found, proxies_of, proxy_table
+from tasks.sources.proxies import Found, proxies_of
 from tasks.sources.summary import proxy_facts, proxy_findings, slice_facts, slice_findings
+from tasks.sources.tables import table_of
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def trace_sources(config: AuditConfig, workspace: Workspace, watch: Watch) -> Do
     return Done(
         stage="sources",
         tables=(
-            workspace.write_table("proxies", proxy_table(tried)),
-            workspace.write_table("slices", slice_table(confirmed)),
+            workspace.write_table("proxies", table_of("proxies", [row for one in tried for row in one.rows])),
+            workspace.write_table("slices", table_of("slices", confirmed)),
         ),
         findings=(*proxy_findings(tried), *slice_findings(confirmed, questions)),
         limitations=tuple(_limitations(rows, tried, found)),
@@ -92,10 +93,7 @@ def _rows(config: AuditConfig, workspace: Workspace, subject: Subject) -> _Rows:
     evidence = evidence_of(config, workspace.table_path("predictions"), subject.data)
     keys = list(config.data.sensitive)
     columns = [config.data.sensitive[key].column for key in keys]
-    present = [name for name in dict.fromkeys(columns) if name in subject.data.table.column_names]
-    table = subject.data.table.select(present)
-    if not np.array_equal(evidence.position, np.arange(table.num_rows)):
-        table = table.take(evidence.position)
+    table = sensitive_columns(config, subject.data, evidence.position)
     attributes = [attribute for attribute in attributes_of(config, table) if attribute.name in keys]
     chosen = np.arange(evidence.rows)
     if evidence.rows > MOST_ROWS:
@@ -122,7 +120,7 @@ def _proxies(config: AuditConfig, subject: Subject, rows: _Rows, watch: Watch) -
     if not features:
         return []
     watch.expect(len(rows.attributes) * (len(features) + 1))
-    settings = proxies.Settings(config.bias.confidence, config.bias.min_group_size, config.explain.seed)
+    settings = Settings(config.bias.confidence, config.bias.min_group_size, seed=config.explain.seed)
     found = []
     for attribute, column in zip(rows.attributes, rows.columns, strict=True):
         groups = coded_attribute(attribute, column, rows.chosen, most=len(attribute.groups))
@@ -157,7 +155,7 @@ def _slices(
 
 
 def _limitations(rows: _Rows, tried: Sequence[Found], found: slices.Search) -> list[str]:
-    told: list[Any] = []
+    told: list[str] = []
     m, n = len(rows.chosen), rows.evidence.rows
     if m < n:
         told.append(f"Proxies and slices are looked for in {m:,} of the {n:,} rows, a simple random sample.")

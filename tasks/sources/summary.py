@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tasks.bias import wording
 from tasks.contracts import Finding
 from tasks.sources.areas import FOLDS
 from tasks.sources.confirm import LEVEL, Confirmed
@@ -28,16 +29,13 @@ def proxy_findings(found: Sequence[Found]) -> Iterator[Finding]:
         best = _best(one)
         strong = [row for row in best if row.low > STRONG]
         if strong:
-            names = [
-                f"{row.feature} ({_area(row)}{f' for {row.group}' if row.group else ''})" for row in strong[:NAMED]
-            ]
-            more = f" and {len(strong) - NAMED} more" if len(strong) > NAMED else ""
+            names = [f"{row.feature} ({_area(row)}{f' for {row.group}' if row.group else ''})" for row in strong]
             yield Finding(
                 "warning",
                 "strong_proxy",
-                f"{one.attribute}: {_listed(names, more)} {'each tell' if len(strong) > 1 else 'tells'} a group from"
-                f" the rest with an area under the ROC curve surely above {STRONG}, a strong proxy by convention,"
-                " not by law.",
+                f"{one.attribute}: {wording.listed(names, NAMED)} {'each tell' if len(strong) > 1 else 'tells'} a"
+                f" group from the rest with an area under the ROC curve surely above {STRONG}, a strong proxy by"
+                " convention, not by law.",
                 "proxies",
                 "sources",
             )
@@ -158,10 +156,3 @@ def _area(row: Proxy) -> str:
 
 def _number(value: float, question: Question) -> str:
     return f"{100 * value:.1f} %" if question.rate else f"{value:.4g}"
-
-
-def _listed(names: Sequence[str], more: str) -> str:
-    """`a, b and c`; with more of them `a, b, c and 2 more`."""
-    if more or len(names) == 1:
-        return ", ".join(names) + more
-    return f"{', '.join(names[:-1])} and {names[-1]}"

@@ -7,7 +7,7 @@ of questions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -108,4 +108,4 @@ def answers_of(questions: Sequence[Question], weight: np.ndarray | None) -> Answ
     total = answers.sums(np.zeros(len(state), np.int32), 1)[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = total[TOTAL_SQUARE] / total[WEIGHT] - (total[TOTAL] / total[WEIGHT]) ** 2
-    return Answers(**{**vars(answers), "spread": np.maximum(np.nan_to_num(spread), 0), "total": total})
+    return replace(answers, spread=np.maximum(np.nan_to_num(spread), 0), total=total)

@@ -151,7 +151,7 @@ def _drawn(
     """Group → its draws; the reference is drawn once, for all."""
     cell = view.evidence.memo.get(("rank bins", view.members), lambda: _bins(view, own))
     nothing = np.broadcast_to(0.0, view.evidence.rows)
-    _, weight, square, _ = loops.tally(view.codes, cell, nothing, own.weight, (view.size, 2 * BINS))
+    _, weight, square, _ = loops.tally(view.codes, cell, nothing, view.evidence.weight, (view.size, 2 * BINS))
     found = loops.curves_at(weight, _POINTS)
     share = weight.sum(0).reshape(BINS, 2)
     share = share / share.sum(0)

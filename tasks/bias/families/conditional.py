@@ -165,7 +165,8 @@ def mantel_haenszel(table: Stratified) -> np.ndarray:
 
 
 def demographic_disparity(name: str, title: str, metric: Metric, outcome: Literal["label", "decision"]) -> Disparity:
-    """`disparities` of every group; for the attribute the one farthest from 0, tested with Bonferroni's correction.
+    """`disparities` of every group; for the attribute the one farthest from 0, its test and its interval corrected for
+    the number of groups (Bonferroni).
 
     Range −1–1; positive where the group has a larger share of the rejected than of the accepted.
 
@@ -182,7 +183,7 @@ def demographic_disparity(name: str, title: str, metric: Metric, outcome: Litera
         rows = table.over(table.rows.sum(-1))
         note = f"{table.left} strata left out, in which none or all are accepted" if table.left else None
         pairs = [_row(situation, name, found, rows, g, note) for g in range(table.groups)]
-        return [*pairs, _farthest(situation, name, pairs, note)]
+        return [*pairs, _farthest(situation, name, table, pairs, note)]
 
     return Disparity(name, title, "difference", (metric.name, "count"), compare, signed=True)
 
@@ -223,7 +224,7 @@ def _row(situation: Situation, name: str, found: ByGroup, rows: np.ndarray, grou
     )  # fmt: skip
 
 
-def _farthest(situation: Situation, name: str, pairs: list[Gap], note: str | None) -> Gap:
+def _farthest(situation: Situation, name: str, table: Stratified, pairs: list[Gap], note: str | None) -> Gap:
     """The attribute's row: the disparity farthest from 0, of the groups with enough rows where there are any."""
     able = [gap for gap in pairs if gap.status == "ok"] or [gap for gap in pairs if gap.status != "undefined"]
     if not able:
@@ -234,9 +235,12 @@ def _farthest(situation: Situation, name: str, pairs: list[Gap], note: str | Non
     if out:
         more = f" and {len(out) - 5:,} more" if len(out) > 5 else ""
         told.append(f"leaves out {', '.join(out[:5])}{more}")
-    p, test, key = widest.p, widest.test, widest.hypothesis
+    p, test, key, low, high = widest.p, widest.test, widest.hypothesis, widest.low, widest.high
     if situation.view.size > 2:
+        strict = 1 - (1 - situation.view.confidence) / len(able)
+        ends = disparities(table, strict, weighted=situation.weighted)
+        low, high = (float(end[widest.group or 0]) for end in (ends.low, ends.high))
         asked = [gap.p for gap in able if not np.isnan(gap.p)]
         p = min(1.0, len(asked) * min(asked)) if asked else NAN
         test, key = (f"{widest.test}, bonferroni" if asked else None), (name, "all")
-    return Gap(None, None, widest.value, widest.status, "; ".join(told), widest.low, widest.high, p, test, key)
+    return Gap(None, None, widest.value, widest.status, "; ".join(told), low, high, p, test, key)

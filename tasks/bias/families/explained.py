@@ -14,7 +14,7 @@ import numpy as np
 
 from configs.schema import AuditConfig, PolicyCheck
 from tasks.bias.base import ALL_TASKS, Better, Measured, Metric, View, nothing
-from tasks.bias.disparities import Disparity, Gap, Situation, compare_all, compare_pairs, included
+from tasks.bias.disparities import Disparity, Gap, Situation, against_reference, included
 from tasks.bias.statistics.moments import Means
 from tasks.errors import ConfigError
 
@@ -63,11 +63,8 @@ def _gap(name: str, title: str, metric: Metric) -> Disparity:
 
     def compare(situation: Situation) -> list[Gap]:
         measured = situation.measured[metric.name]
-        whole = _widest(situation, measured, compare_all(situation, metric, measured, "difference"))
-        if situation.reference is None:
-            return [whole]
-        rows = compare_pairs(situation, metric, measured, "difference", situation.reference, from_reference=False)
-        return [*(_welch(situation, measured, gap) for gap in rows), whole]
+        *pairs, whole = against_reference(situation, metric, measured, "difference", from_reference=False)
+        return [*(_welch(situation, measured, gap) for gap in pairs), _widest(situation, measured, whole)]
 
     return Disparity(name, title, "difference", (metric.name,), compare, attained=False, signed=True)
 

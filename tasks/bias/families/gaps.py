@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tasks.bias.base import Metric
-from tasks.bias.disparities import Comparison, Disparity, Gap, Situation, best_group, compare_all, compare_pairs
+from tasks.bias.disparities import (
+    Comparison,
+    Disparity,
+    Gap,
+    Situation,
+    against_reference,
+    best_group,
+    compare_all,
+    compare_pairs,
+)
 
 
 def difference(name: str, title: str, metric: Metric) -> Disparity:
@@ -53,13 +62,7 @@ def against_best_off(
 
     def compare(situation: Situation) -> list[Gap]:
         measured = situation.measured[metric.name]
-        whole = compare_all(situation, metric, measured, comparison)
-        if situation.reference is None:
-            return [whole]
         order = from_reference and comparison == "difference"
-        return [
-            *compare_pairs(situation, metric, measured, comparison, situation.reference, from_reference=order),
-            whole,
-        ]
+        return against_reference(situation, metric, measured, comparison, from_reference=order)
 
     return Disparity(name, title, comparison, (metric.name,), compare, attained=attained, signed=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tasks.bias.base import ALL_TASKS, Measured, Metric, View, ratio
-from tasks.bias.disparities import NAN, Disparity, Gap, Situation, ValueStatus, included, left_out
+from tasks.bias.disparities import NAN, Disparity, Gap, Situation, included, left_out, standing, too_few
 from tasks.bias.families.rates import BOTH, cells
 from tasks.bias.statistics.intervals import wilson
 from tasks.bias.statistics.resampling import LEAST_CELL, least_disparity, percentiles, resampled
@@ -151,28 +151,19 @@ def between(name: str, title: str, metric: Metric) -> Disparity:
         measured = metric.measure(situation.view)
         groups = included(measured, situation.least)
         if len(groups) < 2:
-            reason = "there is only one group" if situation.view.size == 1 else measured.undefined
-            return [Gap(None, None, NAN, "undefined", reason)]
+            lacking = "there is only one group" if situation.view.size == 1 else measured.undefined
+            return [Gap(None, None, NAN, "undefined", lacking)]
         weight = table.sum(_ALL)[groups]
         mean = ratio(table.sum(_BENEFIT)[groups], weight)
         value = float(between_groups(weight, mean))
-        notes = [note for note in (left_out(situation, measured, groups),) if note]
-        status: ValueStatus = "ok"
-        if measured.sufficient(situation.least).sum() < 2:
-            status = "insufficient_data"
-            notes.insert(0, f"fewer than two groups rest on {situation.least} rows")
         low, high, problem = _drawn(situation, groups, mean, value)
-        if problem:
-            status = "insufficient_data" if problem.startswith("fewer") else status
-            notes.append(problem)
         spread = np.zeros(len(groups))
         for benefit, counted in enumerate((_DENIED, _EQUAL, _GRANTED)):
             spread += table.square[groups] @ counted * (benefit - mean) ** 2
         p, test = homogeneity(mean, np.sqrt(spread) / weight)
-        return [
-            Gap(None, None, value, status, "; ".join(notes) or None, low, high, p, None if np.isnan(p) else test,
-                ("mean benefit", "all"))
-        ]  # fmt: skip
+        status, reason = standing(too_few(situation, measured), left_out(situation, measured, groups), problem)
+        key = ("mean benefit", "all")
+        return [Gap(None, None, value, status, reason, low, high, p, None if np.isnan(p) else test, key)]
 
     return Disparity(name, title, "difference", (metric.name, "count"), compare, attained=False)
 

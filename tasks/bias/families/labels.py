@@ -30,8 +30,8 @@ Divergence = Callable[[np.ndarray, np.ndarray], np.ndarray]
 def imbalance(name: str, title: str) -> Disparity:
     """(nₐ − n_d)/(nₐ + n_d), −1–1: whether the best-off group a, or the group d, has more of the rows.
 
-    For the attribute the one farthest from 0. The interval is Wilson's of nₐ/(nₐ + n_d), stretched. Source: SageMaker
-    Clarify's class imbalance.
+    For the attribute the one farthest from 0, its interval corrected for the number of groups (Bonferroni). The
+    interval is Wilson's of nₐ/(nₐ + n_d), stretched. Source: SageMaker Clarify's class imbalance.
     """
 
     def compare(situation: Situation) -> list[Gap]:
@@ -44,7 +44,8 @@ def imbalance(name: str, title: str) -> Disparity:
         square = np.bincount(counts.group, counts.square, counts.groups)
         total = size[reference] + size
         share = ratio(size[reference], total)
-        low, high = wilson(share, ratio(total**2, square[reference] + square), situation.view.confidence)
+        effective = ratio(total**2, square[reference] + square)
+        low, high = wilson(share, effective, situation.view.confidence)
         gaps = []
         for g in range(counts.groups):
             if g == reference:
@@ -64,8 +65,10 @@ def imbalance(name: str, title: str) -> Disparity:
         if not enough:
             return [*gaps, Gap(None, None, NAN, "undefined", "0/0: no weight")]
         widest = max(enough, key=lambda gap: abs(gap.value))
-        told = f"of {situation.names[widest.group or 0]}"
-        return [*gaps, Gap(None, reference, widest.value, widest.status, told, widest.low, widest.high)]
+        told, g = f"of {situation.names[widest.group or 0]}", widest.group or 0
+        strict = 1 - (1 - situation.view.confidence) / len(enough)
+        least, most = (float(2 * end - 1) for end in wilson(share[g], effective[g], strict))
+        return [*gaps, Gap(None, reference, widest.value, widest.status, told, least, most)]
 
     return Disparity(name, title, "difference", ("count",), compare, attained=True, signed=True)
 
@@ -218,8 +221,9 @@ class _Asked:
     def interval(self, groups: list[int], value: float) -> tuple[float, float, str | None]:
         """(low, high, why there is none) of the divergence of the farthest of some groups, the reference before them.
 
-        Above, the percentile of draws, which chance makes too large: it fails less often than it may. Below,
-        `least_disparity`, of groups whose labels move towards those that all have together.
+        Above, the percentile of draws, which chance makes too large: it fails less often than it may. Below, the
+        farthest of the groups' own lower limits, which hold for all at once (Bonferroni): the farthest of several that
+        tie is seen farther than any of them is.
         """
         if len(groups) == 2 and self.by_rate and self.name in _OF_RATES:
             ends = pair_interval(
@@ -230,26 +234,38 @@ class _Asked:
         problem = self.why_no_draws(groups)
         if problem:
             return NAN, NAN, problem
-        shares, weight, function = self.shares[groups], self.labels.weight[groups], DIVERGENCES[self.name]
-        drawn = self.drawn(groups)
+        drawn, confidence = self.drawn(groups), self.situation.view.confidence
+        strict = 1 - (1 - confidence) / (len(groups) - 1)
+        low = max(self.least([groups[0], g], drawn[:, [0, k]], strict) for k, g in enumerate(groups[1:], 1))
+        farthest = DIVERGENCES[self.name](drawn[:, :1], drawn[:, 1:]).max(-1)
+        return low, max(percentiles(farthest, confidence)[1], value), None
+
+    def least(self, pair: list[int], drawn: np.ndarray, confidence: float) -> float:
+        """Lower limit of the divergence of two groups by `least_disparity`, whose labels move towards those that both
+        have together; 0 where there are too few draws for the confidence.
+
+        Args:
+            pair: the reference, then the group.
+            drawn: (draws, 2, classes) their resampled shares.
+        """
+        if len(drawn) * (1 - confidence) / 2 < 1:
+            return 0.0
+        shares, weight, function = self.shares[pair], self.labels.weight[pair], DIVERGENCES[self.name]
         common = weight.sum(0) / weight.sum()
         # A draw's error is carried over in proportion, so that no share turns negative.
         error = np.where(shares > 0, ratio(drawn, shares), 0.0)
-
-        def farthest_of(shares: np.ndarray) -> np.ndarray:
-            return function(shares[..., :1, :], shares[..., 1:, :]).max(-1)
+        value = float(function(shares[0], shares[1]))
 
         def towards(left: float) -> np.ndarray:
             return common + left * (shares - common)
 
         def shrunk(left: float) -> np.ndarray:
             noisy = towards(left) * error
-            return farthest_of(noisy / noisy.sum(-1, keepdims=True))
+            noisy = noisy / noisy.sum(-1, keepdims=True)
+            return function(noisy[:, 0], noisy[:, 1])
 
-        confidence = self.situation.view.confidence
         left = least_disparity(shrunk, value, confidence)
-        low = min(float(farthest_of(towards(left))), value) if left > 0 else 0.0
-        return low, max(percentiles(farthest_of(drawn), confidence)[1], value), None
+        return min(float(function(*towards(left))), value) if left > 0 else 0.0
 
     def drawn(self, groups: list[int]) -> np.ndarray:
         """(draws, groups, classes) shares of resampled labels; a group's are the same whomever it is compared with."""

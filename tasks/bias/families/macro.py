@@ -93,7 +93,9 @@ def macro_f1(view: View) -> Measured:
     defined = np.isfinite(parts).sum(1)
     spread = np.sqrt(variance) / np.maximum(defined, 1)
     value = ratio(np.nansum(parts, 1), defined)
-    low, high = student(value, spread, _rows(view), view.confidence)
+    sums = [np.bincount(group, sums[known], view.size) for sums in (counts.weight, counts.square)]
+    effective = np.nan_to_num(ratio(sums[0] ** 2, sums[1]))
+    low, high = student(value, spread, effective, view.confidence)
     return _measured(view, parts, np.maximum(low, 0), np.minimum(high, 1), spread, "linearised", "no labels")
 
 

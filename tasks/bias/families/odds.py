@@ -16,14 +16,16 @@ from tasks.bias.disparities import (
     Gap,
     Situation,
     ValueStatus,
+    against_reference,
     bootstrap,
     compare_all,
-    compare_pairs,
     compared,
     gap_interval,
     included,
     left_out,
+    standing,
     test_pair,
+    too_few,
 )
 from tasks.bias.statistics.intervals import mean_of
 from tasks.bias.statistics.significance import equal_proportions, homogeneity
@@ -129,23 +131,17 @@ def _whole(
     ]
     if any(np.isnan(gap) for gap in gaps):
         return Gap(None, None, NAN, "undefined", "; ".join(["0/0: the highest rate is 0", *notes]))
-    status: ValueStatus = "ok"
-    if any(part.sufficient(situation.least).sum() < 2 for part in parts):
-        status = "insufficient_data"
-        notes.insert(0, f"fewer than two groups rest on {situation.least} rows")
+    few = too_few(situation, *parts)
     value = _worst(comparison, gaps)
     if all(len(chosen) == 2 for chosen in groups) and (groups[0] == groups[1]).all():
         i, j = map(int, groups[0])
         low, high = _interval(wide, comparison, i, j)
         p, test = _bonferroni(situation, rates, parts, i, j)
         key = ("odds", frozenset((i, j)))
-        return Gap(None, None, value, status, "; ".join(notes) or None, low, high, p, test, key)
+        return Gap(None, None, value, *standing(few, *notes), low, high, p, test, key)
     low, high, problem = bootstrap(situation, list(zip(rates, groups, strict=True)), comparison)
-    if problem:
-        status = "insufficient_data" if problem.startswith("fewer") else status
-        notes.append(problem)
     p, test = _test_all(situation, parts, groups)
-    return Gap(None, None, value, status, "; ".join(notes) or None, low, high, p, test, ("odds", "all"))
+    return Gap(None, None, value, *standing(few, *notes, problem), low, high, p, test, ("odds", "all"))
 
 
 def _range(situation: Situation, rate: Metric, part: Measured, comparison: Comparison, groups: np.ndarray) -> float:
@@ -173,11 +169,7 @@ def average(name: str, title: str, rates: tuple[Metric, Metric]) -> Disparity:
 
     def compare(situation: Situation) -> list[Gap]:
         measured = metric.measure(situation.view)
-        whole = compare_all(situation, metric, measured, "difference")
-        if situation.reference is None:
-            return [whole]
-        pairs = compare_pairs(situation, metric, measured, "difference", situation.reference, from_reference=True)
-        return [*pairs, whole]
+        return against_reference(situation, metric, measured, "difference", from_reference=True)
 
     return Disparity(name, title, "difference", _NAMES, compare, attained=False, signed=True, averaged=True)
 
@@ -254,24 +246,17 @@ def _whole_mean(
     groups = included(parts[0], situation.least)
     if len(groups) < 2:
         return compare_all(situation, halves[0], parts[0], "difference")
-    notes = [note for note in (left_out(situation, parts[0], groups),) if note]
-    status: ValueStatus = "ok"
-    if parts[0].sufficient(situation.least).sum() < 2:
-        status = "insufficient_data"
-        notes.insert(0, f"fewer than two groups rest on {situation.least} rows")
+    notes = too_few(situation, parts[0]), left_out(situation, parts[0], groups)
     value = float(max(np.ptp(part.value[groups]) for part in parts))
     if len(groups) == 2:
         i, j = map(int, groups)
         value = _mean([_range(situation, r, part, "difference", groups) for r, part in zip(rates, odds, strict=True)])
         p, test = _bonferroni(situation, rates, odds, i, j)
         pair = ("odds", frozenset((i, j)))
-        return Gap(None, None, value, status, "; ".join(notes) or None, *limits(i, j), p, test, pair)
+        return Gap(None, None, value, *standing(*notes), *limits(i, j), p, test, pair)
     low, high, problem = bootstrap(situation, [(half, groups) for half in halves], "difference")
-    if problem:
-        status = "insufficient_data" if problem.startswith("fewer") else status
-        notes.append(problem)
     p, test = _test_all(situation, odds, [groups, groups])
     # Equalized odds also heeds groups that have one of the two rates only: then it asks something else.
     same = all(np.array_equal(included(part, situation.least), groups) for part in odds)
     key = ("odds" if same else "both odds", "all")
-    return Gap(None, None, value, status, "; ".join(notes) or None, low, high, p, test, key)
+    return Gap(None, None, value, *standing(*notes, problem), low, high, p, test, key)

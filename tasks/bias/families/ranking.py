@@ -29,7 +29,7 @@ class Ranked:
     Attributes:
         order: (m,) int32 rows.
         flags: (m,) uint8: loops.HIT where the label is positive, loops.BEGINS where a run of equal scores begins.
-        weight: of all rows, or None.
+        weight: (m,) as the rows are ordered, so that sweeps read it in a row; or None.
     """
 
     order: np.ndarray
@@ -75,7 +75,7 @@ def ranked(score: np.ndarray, hit: np.ndarray, weight: np.ndarray | None) -> Ran
     sorted_score = score[order]
     flags[:1] |= loops.BEGINS
     flags[1:][sorted_score[1:] != sorted_score[:-1]] |= loops.BEGINS
-    return Ranked(order, flags, weight)
+    return Ranked(order, flags, None if weight is None else weight[order])
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,12 +103,17 @@ class ByGroup:
 def by_group(view: View, own: Ranked) -> ByGroup:
     """The ranked rows of each group, for curves."""
 
-    def made() -> ByGroup:
-        sums, group = loops.areas(view.codes, own.order, own.flags, own.weight, view.size)
-        start = np.concatenate([[0], np.cumsum(sums[5])]).astype(np.int64)
-        return ByGroup(start, *loops.parted(own.order, own.flags, own.weight, group, start), sums)
+    return view.memo.get(("by group", view.members), lambda: _parted(own, *_swept(own, view.codes, view.size)))
 
-    return view.memo.get(("by group", view.members), made)
+
+def _swept(own: Ranked, codes: np.ndarray, groups: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first sweep, as `loops.areas` gives it: sums by group, and the group of each ranked row."""
+    return loops.areas(codes, own.order, own.flags, own.weight, groups)
+
+
+def _parted(own: Ranked, sums: np.ndarray, group: np.ndarray) -> ByGroup:
+    start = np.concatenate([[0], np.cumsum(sums[5])]).astype(np.int64)
+    return ByGroup(start, *loops.parted(own.flags, own.weight, group, start), sums)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +143,11 @@ def areas(own: Ranked, codes: np.ndarray, groups: int, influence: np.ndarray | N
         influence: (n,) float64 to which each row's pull on its group's area is added: the sum over a group of its
             squares is the variance.
     """
-    sums, group = loops.areas(codes, own.order, own.flags, own.weight, groups)
+    return _areas(own, *_swept(own, codes, groups), influence)
+
+
+def _areas(own: Ranked, sums: np.ndarray, group: np.ndarray, influence: np.ndarray | None = None) -> Areas:
+    """The second sweep."""
     spread = loops.placements(own.order, own.flags, own.weight, group, sums, influence)
     total, square = sums[:2], sums[2:4]
     effective = np.nan_to_num(ratio(total**2, square))
@@ -155,7 +164,10 @@ def _roc_auc(view: View) -> Measured:
     own = ranked_of(view.evidence, view.members)
     if own is None:
         return nothing(view, _NO_SCORE)
-    found = areas(own, view.codes, view.size)
+    sums, group = _swept(own, view.codes, view.size)
+    if view.of_class is None:  # the area between curves, and the pictures, ask for them
+        view.memo.get(("by group", view.members), lambda: _parted(own, sums, group))
+    found = _areas(own, sums, group)
     spread = np.sqrt(found.variance)
     low, high, method = _interval(found.value, spread, found.smaller, view.confidence)
     return Measured(

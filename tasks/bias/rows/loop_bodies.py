@@ -14,7 +14,7 @@ SIGNATURES = {
     "tally": "o1 u1 f1 f1 F3",
     "areas": "o1 o1 u1 f1 O1 F2",
     "placements": "o1 u1 f1 o1 f2 F2 F1",
-    "parted": "o1 u1 f1 o1 I1 U1 F1",
+    "parted": "u1 f1 o1 I1 U1 F1",
     "steps": "u1 f1 F1",
     "corners": "u1 f1 F1 F2",
     "between": "f2 f2 F1",
@@ -63,14 +63,14 @@ def areas(codes: Any, order: Any, flags: Any, weight: Any, group: Any, sums: Any
     weighted = len(weight) > 0
     m = len(order)
     tie = np.zeros((2, sums.shape[1]))  # Σw of this run's positives and negatives, by group
+    for k in range(m):  # apart from the sweep, so that the processor waits for many rows at once
+        group[k] = codes[order[k]]
     start = 0
     while start < m:
         end = start
         while True:
-            row = order[end]
-            g = codes[row]
-            group[end] = g
-            w = weight[row] if weighted else 1.0
+            g = group[end]
+            w = weight[end] if weighted else 1.0
             side = 0 if flags[end] & 1 else 1
             tie[side, g] += w
             sums[2 + side, g] += w * w
@@ -111,7 +111,7 @@ def placements(
         end = start
         while True:
             g = group[end]
-            w = weight[order[end]] if weighted else 1.0
+            w = weight[end] if weighted else 1.0
             side = 0 if flags[end] & 1 else 1
             tie[side, g] += w
             square[side, g] += w * w
@@ -123,7 +123,7 @@ def placements(
                 g = group[k]
                 if scale[0, g] > 0.0:
                     row = order[k]
-                    w = weight[row] if weighted else 1.0
+                    w = weight[k] if weighted else 1.0
                     if flags[k] & 1:
                         off = (below[g] + tie[1, g] / 2) / sums[1, g] - area[g]
                         influence[row] += w * off * scale[0, g]
@@ -146,19 +146,19 @@ def placements(
 
 
 def parted(
-    order: Any, flags: Any, weight: Any, group: Any, place: Any, mine: Any, wide: Any
+    flags: Any, weight: Any, group: Any, place: Any, mine: Any, wide: Any
 ) -> None:  # pragma: no cover - runs compiled
     weighted = len(weight) > 0
     last = np.full(len(place), -1)  # the run of equal scores that a group's last row was in
     run = 0
-    for k in range(len(order)):
+    for k in range(len(flags)):
         if flags[k] & 2:
             run += 1
         g = group[k]
         at = place[g]
         mine[at] = (flags[k] & 1) | (2 if last[g] != run else 0)
         if weighted:
-            wide[at] = weight[order[k]]
+            wide[at] = weight[k]
         last[g] = run
         place[g] = at + 1
 
@@ -189,22 +189,22 @@ def corners(flags: Any, weight: Any, at: Any, found: Any) -> None:  # pragma: no
 
 
 def between(first: Any, second: Any, found: Any) -> None:  # pragma: no cover - runs compiled
-    bins = np.array([first.shape[1] // 2, second.shape[1] // 2])
+    bins = first.shape[1] // 2, second.shape[1] // 2
     total, passed = np.zeros((2, 2)), np.zeros((2, 2))
     at = np.zeros(2, np.int64)
     # the piece of each curve that lies over x: from (x0, y0) to (x1, y1), shares of negatives and positives passed
     x0, y0, x1, y1 = np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(2)
     for d in range(len(found)):
-        total[:] = 0.0
-        passed[:] = 0.0
-        at[:] = 0
-        x1[:] = 0.0
-        y1[:] = 0.0
+        for c in range(2):
+            x1[c] = y1[c] = 0.0
+            at[c] = 0
+            for side in range(2):
+                total[c, side] = passed[c, side] = 0.0
         for b in range(2 * bins[0]):
             total[0, b & 1] += first[d, b]
         for b in range(2 * bins[1]):
             total[1, b & 1] += second[d, b]
-        if total.min() <= 0.0:
+        if min(total[0, 0], total[0, 1], total[1, 0], total[1, 1]) <= 0.0:
             found[d] = np.nan
             continue
         x, area = 0.0, 0.0

@@ -1,27 +1,25 @@
 """Loops over rows that numba compiles: one pass over ten million rows takes tens of milliseconds and no memory.
 
 Sums are taken in the order of the rows, so they have the same bits on any number of cores. A loop is compiled when it
-is first asked for, about half a second each, and not kept on disk: numba would lay its files among the sources, and
-loads them as pickles.
+is first asked for (`compiled.py`).
 """
 
 from __future__ import annotations
 
-import functools
 import os
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
+from tasks.bias.rows import loop_bodies
+from tasks.bias.rows.compiled import compiled
+
 #: bits of a ranked row's flags: its label is positive; it begins a run of equal scores
 HIT, BEGINS = 1, 2
 #: rows of a bin index that belong to no bin
 NO_BIN = 255
-
-_compiling = threading.Lock()
 
 
 def moments(codes: np.ndarray, x: np.ndarray, weight: np.ndarray | None, groups: int) -> tuple[np.ndarray, np.ndarray]:
@@ -70,6 +68,7 @@ def areas(
     Args:
         order: (m,) int32 rows by rising score.
         flags: (m,) uint8: HIT, BEGINS.
+        weight: (m,) of the ranked rows, in their order, or None.
 
     Returns:
         (7, groups): Σw of positives, of negatives, their Σw², Σw of concordant pairs (ties half), rows, positive rows;
@@ -87,6 +86,7 @@ def placements(
     """The second sweep: how far the placements of DeLong's lie from the area.
 
     Args:
+        order, flags, weight: as `areas` takes them.
         group, sums: as `areas` gave them.
         influence: (n,) float64; each row's pull on its group's area is added, scaled so that its squares sum to
             DeLong's variance. None: not asked for.
@@ -101,20 +101,21 @@ def placements(
 
 
 def parted(
-    order: np.ndarray, flags: np.ndarray, weight: np.ndarray | None, group: np.ndarray, start: np.ndarray
+    flags: np.ndarray, weight: np.ndarray | None, group: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Ranked rows, group after group, each group's by rising score.
 
     Args:
+        flags, weight: as `areas` takes them.
         group: as `areas` gave it.
         start: (groups + 1,) int64 where each group starts.
 
     Returns:
         (m,) uint8 flags, BEGINS within the group; (m,) weights, or (0,) without.
     """
-    mine = np.empty(len(order), np.uint8)
-    wide = np.empty(0 if weight is None else len(order))
-    _loop("parted")(order, flags, _weights(weight), group, start[:-1].copy(), mine, wide)
+    mine = np.empty(len(flags), np.uint8)
+    wide = np.empty(0 if weight is None else len(flags))
+    _loop("parted")(flags, _weights(weight), group, start[:-1].copy(), mine, wide)
     return mine, wide
 
 
@@ -259,27 +260,5 @@ def _weights(weight: np.ndarray | None) -> np.ndarray:
     return np.zeros(0) if weight is None else _reals(weight)
 
 
-@functools.cache
-def _compiled(name: str) -> Callable[..., Any]:
-    import numba
-    from numba import types
-
-    from tasks.bias.rows import loop_bodies
-
-    function, arguments = getattr(loop_bodies, name), loop_bodies.SIGNATURES[name]
-    kinds = {
-        "f": types.float64,
-        "i": types.int64,
-        "o": types.int32,
-        "u": types.uint8,
-        "s": types.int8,
-        "b": types.bool_,
-    }
-    # What is only read may be read-only, as columns of a table are.
-    typed = [types.Array(kinds[a[0].lower()], int(a[1]), "C", readonly=a[0].islower()) for a in arguments.split()]
-    return numba.njit(types.void(*typed), nogil=True)(function)
-
-
 def _loop(name: str) -> Callable[..., Any]:
-    with _compiling:
-        return _compiled(name)
+    return compiled(loop_bodies, name)

@@ -9,6 +9,7 @@ import pytest
 
 from configs.schema import PolicyCheck
 from tasks.policy import Number, audit_verdict, judged, worst
+from tasks.policy.checks import urgency
 
 
 def _judge(number: dict, *, signed: bool = False, **check):
@@ -97,6 +98,8 @@ def test_the_worst_group_decides() -> None:
     assert worst([unknown, small]) is small  # a number says more than none
     assert worst([small, failed, failed_more, unknown, fine]) is failed_more
     assert math.isnan(unknown.margin)
+    listed = sorted([unknown, small, fine, unknown, failed, failed_more], key=urgency)
+    assert listed == [failed_more, failed, small, unknown, unknown, fine]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tasks.sources.areas import FOLDS, area_and_pulls, cell_areas, cramers_v, fo
 from tasks.sources.features import Part
 from tasks.sources.proxies import Settings, proxies_of
 
-SETTINGS = Settings(0.95, 30, 0)
+SETTINGS = Settings(confidence=0.95, least=30, seed=0)
 
 
 def part(name, codes, *, kind="feature", column=None, values=None, known=None, ordered=False) -> Part:

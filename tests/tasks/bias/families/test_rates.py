@@ -243,3 +243,16 @@ def test_equal_weights_are_no_weights() -> None:
             drawn = metric.name == "expected_calibration_error"  # with weights from another distribution
             for field in ("value",) if drawn else ("value", "low", "high", "std_error"):
                 assert getattr(one, field) == pytest.approx(getattr(other, field), nan_ok=True), metric.name
+
+
+def test_macro_f1_takes_students_t_of_effective_rows() -> None:
+    """Six rows of which one counts five times are 10²/30."""
+    from tasks.bias.statistics.intervals import student
+
+    weight = np.array([5.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    label, decision = np.array([0, 0, 1, 1, 2, 2]), np.array([0, 1, 1, 2, 2, 2])
+    found = evidence(label, decision, np.eye(3)[decision], weight=weight, task="multiclass")
+    f1 = METRICS["macro_f1"].measure(view(found, np.zeros(6, int), 1))
+    low, high = student(f1.value, f1.std_error, np.array([weight.sum() ** 2 / (weight @ weight)]), 0.95)
+    assert (f1.low[0], f1.high[0]) == pytest.approx((max(low[0], 0), min(high[0], 1)))
+    assert f1.low[0] > 0 or f1.high[0] < 1

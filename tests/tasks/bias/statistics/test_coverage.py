@@ -3,7 +3,8 @@ with a seed fixed beforehand for the rest. docs/uncertainty.md has the table, wh
 
     pytest tests/tasks/bias/statistics/test_coverage.py --soak -s
 
-prints row by row. A simulated share passes where one of the right size would in 99.9 % of simulations.
+prints row by row. A simulated share passes where one of the right size would in 99.9 % of simulations; DeLong's, known
+to be a little off in few rows, where one of 94 to 96.5 % would: what METRICS.md asks of the mean over rates.
 """
 
 from __future__ import annotations
@@ -242,7 +243,7 @@ def _binormal(distance: float) -> Callable[[np.random.Generator, int], tuple]:
 
 @pytest.mark.parametrize(
     ("distance", "rows", "runs"),
-    [(1.0, 100, 2000), (2.0, 200, 2000), *(pytest.param(d, n, 4000, marks=soak) for d, n in ((0.0, 80), (1.5, 400)))],
+    [(1.0, 100, 2000), (2.0, 200, 2000), (0.0, 80, 10_000), pytest.param(1.5, 400, 10_000, marks=soak)],
 )
 def test_delong(distance: float, rows: int, runs: int) -> None:
     from scipy.special import ndtr
@@ -251,8 +252,7 @@ def test_delong(distance: float, rows: int, runs: int) -> None:
     truth = ndtr(distance / np.sqrt(2))
     share = np.mean((found.low <= truth) & (truth <= found.high))
     told("DeLong on logits, an area", f"{rows} rows, 40 % positive, area {truth:.2f}", np.array([share]))
-    low, high = band(0.95, runs)
-    assert low <= share <= high
+    assert band(0.94, runs)[0] <= share <= band(0.965, runs)[1]
 
 
 @pytest.mark.parametrize(
