@@ -106,7 +106,8 @@ def _aim(check: PolicyCheck, groups: tuple[str, ...]) -> Aim | str:
             return f"{text}: no row is in the group {check.group}."
         group = None if check.group is None else groups.index(check.group)
         return Aim(check.attribute, check.metric, entry, "level", (entry,), low, high, group, text)
-    rates = tuple(METRICS[base] for base in entry.bases) if entry is not None else ()
+    # Comparisons of what techniques say have bases that are none of METRICS.
+    rates = tuple(METRICS[base] for base in entry.bases if base in METRICS) if entry is not None else ()
     derived = [f"{rate.name}_{kind}" for rate in rates for kind in ("difference", "ratio")]
     if entry is None or check.metric not in {*_PLAIN, *derived} or not all(map(follows_from_thresholds, rates)):
         return f"{text}: {check.metric} does not follow from where the threshold lies."

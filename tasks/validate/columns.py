@@ -119,7 +119,7 @@ def types(table: pa.Table, requirements: Requirements) -> list[Outcome]:
         numbers.setdefault(requirements.weight, "weights are numbers")
     if requirements.task == "regression":
         numbers.setdefault(requirements.target, "the target of a regression is a number")
-    for attribute in requirements.sensitive:
+    for attribute in requirements.parted:
         if attribute.bins is not None:
             numbers.setdefault(attribute.column, f"the bins of {attribute.key} need numbers")
     outcomes = []
@@ -151,7 +151,7 @@ def _numeric(values: pa.ChunkedArray, name: str, why: str, requirements: Require
             examples,
         )
 
-    binned = any(a.column == name and a.bins is not None for a in requirements.sensitive)
+    binned = any(a.column == name and a.bins is not None for a in requirements.parted)
     if can_be_binned(values.type) or (is_number(values.type) and not binned):
         return outcome(True, f"Holds: the type is {values.type}", 0)
     if is_number(values.type) or not is_plain(values.type) or pa.types.is_temporal(values.type):

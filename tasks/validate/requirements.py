@@ -61,6 +61,7 @@ class Requirements:
         decision: column of recorded decisions, or None.
         sensitive: columns that give groups.
         crossings: keys of `sensitive` that are crossed.
+        strata: the column that conditional disparities are conditional on, or None.
         redact: columns of which no value may be shown.
         decode: decodes a column of images, and raises an AuditError where one of them cannot be.
     """
@@ -75,6 +76,7 @@ class Requirements:
     decision: str | None = None
     sensitive: tuple[Sensitive, ...] = ()
     crossings: tuple[tuple[str, ...], ...] = ()
+    strata: Sensitive | None = None
     redact: frozenset[str] = frozenset()
     decode: Callable[[pa.ChunkedArray], object] | None = None
 
@@ -95,7 +97,14 @@ class Requirements:
                 uses.setdefault(name, use)
         for attribute in self.sensitive:
             uses.setdefault(attribute.column, f"sensitive attribute {attribute.key}")
+        if self.strata is not None:
+            uses.setdefault(self.strata.column, self.strata.key)
         return tuple(uses.items())
+
+    @property
+    def parted(self) -> tuple[Sensitive, ...]:
+        """Whatever parts the rows: sensitive attributes, and strata."""
+        return self.sensitive if self.strata is None else (*self.sensitive, self.strata)
 
     def with_nulls(self, taken: Mapping[str, bool]) -> Requirements:
         """The same, with what has been found out about nulls: feature → whether it may be null."""

@@ -75,6 +75,7 @@ def _asked(config: AuditConfig) -> Taken:
 def requirements_of(config: AuditConfig, model: LoadedModel, data: Dataset) -> Requirements:
     """What this model and this config need of the data."""
     classes = config.model.classes if config.model.classes is not None else model.classes
+    strata = config.bias.strata
     return Requirements(
         features=_columns(config, model, data),
         target=config.data.target.column,
@@ -88,6 +89,9 @@ def requirements_of(config: AuditConfig, model: LoadedModel, data: Dataset) -> R
             Sensitive(key, one.column, None if one.bins is None else tuple(one.bins))
             for key, one in config.data.sensitive.items()
         ),
+        strata=None
+        if strata is None
+        else Sensitive("strata", strata.column, tuple(strata.bins) if strata.bins else None),
         crossings=tuple(tuple(keys) for keys in config.data.intersections),
         redact=frozenset(config.report.rows.redact),
         decode=None if model.modality != "image" else lambda values: images(values, (1, 1, 1), data.path, "data.path"),

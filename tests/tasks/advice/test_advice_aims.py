@@ -63,6 +63,8 @@ def test_a_check_becomes_an_aim(check, text):
         {"metric": "impact_ratio", "max": 0.8},
         {"metric": "demographic_parity_difference", "min": 0.1},
         {"metric": "selection_rate", "group": "z", "min": 0.1},
+        {"metric": "attribution_gap", "max": 0.1},
+        {"metric": "explanation_fidelity_gap", "max": 0.1},
     ],
 )
 def test_a_check_that_is_no_aim_is_said_and_the_example_takes_its_place(check):

@@ -109,6 +109,13 @@ def test_a_column_missing_and_an_empty_table(tmp_path: Path) -> None:
     assert "The table has no rows." in done.facts["reasons"]
 
 
+def test_strata_that_are_not_there_or_hold_no_numbers_are_refused(tmp_path: Path) -> None:
+    done, _ = gate(adult("bias.strata={column: no_such}"), tmp_path / "absent")
+    assert any(r.startswith("There is no column no_such (the strata)") for r in done.facts["reasons"])
+    done, _ = gate(adult("bias.strata={column: occupation, bins: [1]}"), tmp_path / "text")
+    assert any("the bins of strata need numbers" in r for r in done.facts["reasons"])
+
+
 def test_a_new_category_and_a_new_group_are_reported(tmp_path: Path) -> None:
     change = {"workclass": first("Astronaut"), "race": first("Martian")}
     done, _ = gate(adult(f"data.path={spoilt(tmp_path, change)}", "data.expectations=[]"), tmp_path)
