@@ -50,6 +50,7 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
         environment={**environment, "machine": platform.machine(), "cores": os.cpu_count() or 1},
         seed=config.explain.seed,
         flow_run=_flow_run(),
+        inputs=_inputs(run, ledger),
     )
     results: tuple[StageResult, ...] = cast(Any, write_report)(run, record)  # Prefect types a task as if it were async
     for result in results:
@@ -59,7 +60,7 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
     write_manifest(
         workspace,
         verdict=verdict,
-        inputs=_inputs(run, ledger),
+        inputs=record.inputs,
         checks=_by_result(checks),
         environment={**environment, **_resumed(workspace)},
     )
@@ -118,7 +119,7 @@ def _flow_run() -> Mapping[str, str]:
     return {"id": flow_run.id or "", "name": flow_run.name or ""}
 
 
-def _inputs(run: Run, ledger: Ledger) -> list[tuple[str, str]]:
+def _inputs(run: Run, ledger: Ledger) -> tuple[tuple[str, str], ...]:
     """(name, SHA-256) of whatever the audit read."""
     model = ledger.results.get("load_model")
     data = ledger.results.get("load_data")
@@ -132,7 +133,7 @@ def _inputs(run: Run, ledger: Ledger) -> list[tuple[str, str]]:
         found += [(key, (data.facts.get(key) or {}).get("sha256")) for key in ("data", "reference")]
     values = run.config.model_dump(mode="json")
     found += [("config", values_digest(values)), ("policy", values_digest(values["policy"]))]
-    return [(name, digest) for name, digest in found if digest]
+    return tuple((name, digest) for name, digest in found if digest)
 
 
 def _by_result(checks: Any) -> dict[str, list[str]]:

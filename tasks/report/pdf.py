@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -28,8 +28,11 @@ _LONGEST_WORD = 18
 _BREAK = "\u200b"
 
 
-def render_pdf(document: Document) -> bytes:
+def render_pdf(document: Document, attachments: Mapping[str, bytes] | None = None) -> bytes:
     """The report as a tagged PDF, dated with the document's date.
+
+    Args:
+        attachments: name → content of files that the PDF carries.
 
     Raises:
         Incomplete: typst cannot make it; its message is told.

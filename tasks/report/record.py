@@ -26,6 +26,7 @@ class RunRecord:
         environment: `python`, `system`, `machine`, `cores`; every other key is a library with its version.
         seed: what every random draw derives from.
         flow_run: `id` and `name` of the Prefect flow run.
+        inputs: (name, SHA-256) of whatever the audit read: `model`, `data`, `config`, …
     """
 
     run_id: str
@@ -36,6 +37,7 @@ class RunRecord:
     environment: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     flow_run: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[tuple[str, str], ...] = ()
 
     def result(self, stage: str) -> StageResult | None:
         """What a stage came to, or None where it was not planned."""
@@ -73,6 +75,7 @@ class RunRecord:
             **head,
             "environment": dict(self.environment),
             "flow_run": dict(self.flow_run),
+            "inputs": [list(pair) for pair in self.inputs],
             "results": results,
         }
 
@@ -93,7 +96,8 @@ class RunRecord:
                 parts["images"] = tuple(parts["images"])
                 parts["limitations"] = tuple(parts["limitations"])
             results.append(kind(**parts))
-        return cls(**{**value, "results": tuple(results)})
+        inputs = tuple((str(name), str(digest)) for name, digest in value.get("inputs", ()))
+        return cls(**{**value, "results": tuple(results), "inputs": inputs})
 
 
 def _plain(value: Any) -> Any:

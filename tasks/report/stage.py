@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from configs.schema import AuditConfig
 from tasks.contracts import Done, Failed, StageResult
 from tasks.errors import StorageError, one_line
 from tasks.persist import Workspace
+from tasks.persist.manifest import canonical
 from tasks.report.compose import document_of, unmade_sections
 from tasks.report.document import Document
 from tasks.report.html import render_html
@@ -17,21 +19,33 @@ from tasks.report.pdf import render_pdf
 from tasks.report.reading import Reading
 from tasks.report.record import RunRecord
 from tasks.report.regulations import unjudged
-from tasks.report.summary import render_summary
+from tasks.report.summary import render_summary, summary_of
+
+
+@dataclass(frozen=True)
+class Source:
+    """What every form of the report is made from.
+
+    Attributes:
+        attachments: files that a form which can carry files carries: summary.json and inputs.json.
+        summary: summary.json as values, for what is an export of it.
+    """
+
+    document: Document
+    attachments: Mapping[str, bytes]
+    summary: Mapping[str, Any]
+
 
 #: format in the config → file, and how it is made; `json` is summary.json, which is always written
-FORMATS: dict[str, tuple[str, Callable[[Document], bytes]]] = {
-    "html": ("report.html", render_html),
-    "markdown": ("report.md", render_markdown),
-    "pdf": ("report.pdf", render_pdf),
+FORMATS: dict[str, tuple[str, Callable[[Source], bytes]]] = {
+    "html": ("report.html", lambda source: render_html(source.document)),
+    "markdown": ("report.md", lambda source: render_markdown(source.document)),
+    "pdf": ("report.pdf", lambda source: render_pdf(source.document, source.attachments)),
 }
 
 
 def write_report(config: AuditConfig, workspace: Workspace, record: RunRecord) -> tuple[StageResult, ...]:
     """Writes summary.json and the reports into the run's folder.
-
-    Nothing but the config, the record and the run's tables and images is read; the same of them give the same bytes.
-    A pack, a section or a format that cannot be made makes the audit incomplete, and the rest of the report says so.
 
     Returns:
         `report`, with the verdict that the report carries, and a Failed for each part that could not be made.
@@ -39,17 +53,32 @@ def write_report(config: AuditConfig, workspace: Workspace, record: RunRecord) -
     Raises:
         StorageError: a file cannot be written, or a table is not what its stage wrote.
     """
+    files, record, failed = report_files(config, workspace, record)
+    written = [workspace.write_bytes(file, content) for file, content in files.items()]
+    return (Done("report", facts={"files": written, "verdict": record.verdict}), *failed)
+
+
+def report_files(
+    config: AuditConfig, workspace: Workspace, record: RunRecord
+) -> tuple[dict[str, bytes], RunRecord, list[Failed]]:
+    """File → content of summary.json and of every form of the report.
+
+    Nothing but the config, the record and the run's tables and images is read; the same of them give the same bytes.
+    A pack, a section or a format that cannot be made makes the audit incomplete, and the rest of the report says so.
+
+    Returns:
+        The files, the record with what could not be made, and that alone.
+
+    Raises:
+        StorageError: a table is not what its stage wrote.
+    """
     failed = unjudged(Reading(config, workspace, record))
     failed += unmade_sections(Reading(config, workspace, _with(record, failed)))
-    document = document_of(Reading(config, workspace, _with(record, failed)))
-    rendered, unrendered = _rendered(config, document)
+    files, unrendered = _rendered(Reading(config, workspace, _with(record, failed)))
     if unrendered:  # said in the formats that there are
         failed += unrendered
-        rendered, _ = _rendered(config, document_of(Reading(config, workspace, _with(record, failed))))
-    record = _with(record, failed)
-    content = {"summary.json": render_summary(Reading(config, workspace, record)), **rendered}
-    files = [workspace.write_bytes(file, made) for file, made in content.items()]
-    return (Done("report", facts={"files": files, "verdict": record.verdict}), *failed)
+        files, _ = _rendered(Reading(config, workspace, _with(record, failed)))
+    return files, _with(record, failed), failed
 
 
 def _with(record: RunRecord, failed: list[Failed]) -> RunRecord:
@@ -60,16 +89,25 @@ def _with(record: RunRecord, failed: list[Failed]) -> RunRecord:
     return replace(record, results=(*record.results, *failed), verdict=verdict)
 
 
-def _rendered(config: AuditConfig, document: Document) -> tuple[dict[str, bytes], list[Failed]]:
-    """File → content for every format that can be made."""
-    made, failed = {}, []
+def _rendered(reading: Reading) -> tuple[dict[str, bytes], list[Failed]]:
+    """File → content for every form that can be made."""
+    made = {"summary.json": render_summary(reading)}
+    attachments = {**made, "inputs.json": render_inputs(reading)}
+    source = Source(document_of(reading), attachments, summary_of(reading))
+    failed = []
     for name, (file, render) in FORMATS.items():
-        if name not in config.report.formats:
+        if name not in reading.config.report.formats:
             continue
         try:
-            made[file] = render(document)
+            made[file] = render(source)
         except StorageError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a renderer stumbles over
             failed.append(Failed(f"report/{name}", "unexpected", one_line(f"{type(error).__name__}: {error}")))
     return made, failed
+
+
+def render_inputs(reading: Reading) -> bytes:
+    """inputs.json: the digests of whatever the audit read, and of every table and image that it wrote."""
+    outputs = {artifact.path: artifact.sha256 for artifact in reading.artifacts}
+    return canonical({"run_id": reading.record.run_id, "inputs": dict(reading.record.inputs), "outputs": outputs})
