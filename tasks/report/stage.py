@@ -9,8 +9,7 @@ from typing import Any
 from configs.schema import AuditConfig
 from tasks.contracts import Done, Failed, StageResult
 from tasks.errors import StorageError, one_line
-from tasks.persist import Workspace
-from tasks.persist.manifest import canonical
+from tasks.persist import Workspace, canonical
 from tasks.report.compose import document_of, unmade_sections
 from tasks.report.document import Document
 from tasks.report.html import render_html

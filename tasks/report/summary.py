@@ -193,6 +193,7 @@ def _results(reading: Reading) -> dict[str, Any]:
         "fairness": {
             "metrics": _lines(by_group, _METRIC_KEYS),
             "disparities": _lines(disparities, _DISPARITY_KEYS),
+            **{name: _lines(reading.rows(name)) for name in ("proxies", "slices", "thresholds")},
         },
         "explanations": {
             "techniques": [_technique(r) for r in reading.record.results if r.stage.startswith("explain/")],

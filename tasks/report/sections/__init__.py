@@ -20,6 +20,7 @@ from tasks.report.sections.limits import limits
 from tasks.report.sections.method import method
 from tasks.report.sections.overview import overview
 from tasks.report.sections.performance import performance
+from tasks.report.sections.run_record import run_record
 from tasks.report.sections.sources import sources
 
 SECTIONS: tuple[Callable[[Reading], Section], ...] = (
@@ -33,9 +34,10 @@ SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     explanations,
     gate,
     drift,
-    limits,
     controls,
     method,
-    evidence,
+    limits,
     glossary,
+    evidence,
+    run_record,
 )
