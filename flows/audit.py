@@ -22,9 +22,10 @@ from flows import steps
 from flows.artifacts import publish_artifacts
 from flows.finish import finish
 from flows.preflight import checked_config, run_label
-from flows.run import WATCH, Ledger, Outcome, Run
+from flows.run import PASSING, WATCH, Ledger, Outcome, Run
 from tasks.contracts import Done
 from tasks.errors import Stopped
+from tasks.evidence import code_digest, signing_key
 from tasks.explain import planned
 from tasks.load import Pins, pinned
 from tasks.persist.publish import begin, discard, new_run_id
@@ -56,6 +57,8 @@ def audit(config: str, settings: list[str] | None = None, reports: str = "report
         reports: The folder that reports are written under.
     """
     checked = checked_config(config, settings or [])
+    signer = signing_key(Path(reports))  # a key that is no good is told now, not after the audit
+    code_digest()  # the process keeps it: the manifest names the code that ran, not what its files became since
     watch = WATCH.get() or Watch()
     run = Run(checked, begin(Path(reports), checked.name, new_run_id()), watch)
     watch.unfinished.append(run.workspace.folder)
@@ -66,13 +69,14 @@ def audit(config: str, settings: list[str] | None = None, reports: str = "report
             except BaseException:
                 watch.abandoned.set()  # steps that still run would work for nobody, and leaving waits for them
                 raise
-        outcome = finish(run, ledger)
+        outcome = finish(run, ledger, signer)
     except BaseException as error:
         discard(run.workspace)
         if watch.stop.is_set() and not isinstance(error, Stopped):
             raise Stopped("stopped by the user") from error  # whatever broke, broke because of that
         raise
-    publish_artifacts(outcome)
+    if not PASSING.get():
+        publish_artifacts(outcome)
     return _state(outcome)
 
 

@@ -1,4 +1,4 @@
-"""The command line: `keras-audit run | check | list | show | schema | serve`.
+"""The command line: `keras-audit run | check | list | show | verify | schema | serve | keys`.
 
 Exit codes are the contract's (see tasks/errors.py). Errors are one line on stderr; `--debug` adds the traceback.
 Whatever is heavy is imported by the command that needs it, so that `--help` answers at once.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import tempfile
 import traceback
@@ -30,20 +31,42 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+keys_app = typer.Typer(help="Make keys that sign runs.", rich_markup_mode=None)
+app.add_typer(keys_app, name="keys")
+
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="The audit's YAML file.", show_default=False)]
 Settings = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config, as explain.rows=200."),
 ]
 Reports = Annotated[Path, typer.Option("--reports", metavar="DIR", help="Folder that reports are written under.")]
+Run = Annotated[
+    str, typer.Argument(metavar="RUN", help="A folder, name/run-id, or name (its latest).", show_default=False)
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON alone on stdout; everything else on stderr.")]
 
 
 @app.command()
-def run(config: Config, settings: Settings = [], reports: Reports = Path("reports"), as_json: Json = False) -> None:  # noqa: B006
+def run(
+    config: Config,
+    settings: Settings = [],  # noqa: B006
+    reports: Reports = Path("reports"),
+    sign: Annotated[
+        Path | None,
+        typer.Option(
+            "--sign",
+            metavar="KEYFILE",
+            help="Sign the run with this private key (see keys new); default: KERAS_AUDIT_SIGNING_KEY.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Run one audit: progress while it runs, then verdict and path of the report."""
     from flows import terminal
     from flows.local import run_audit
+
+    if sign is not None:
+        os.environ["KERAS_AUDIT_SIGNING_KEY"] = str(sign)
 
     out = terminal.console()
     # Libraries print where they like; stdout is kept for the answer.
@@ -73,19 +96,20 @@ def check(config: Config, settings: Settings = [], as_json: Json = False) -> Non
 
 
 @app.command("list")
-def list_runs(reports: Reports = Path("reports"), as_json: Json = False) -> None:
-    """List the runs under the reports folder."""
-    from tasks.persist.publish import runs
+def list_runs(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Runs of one audit; default: of all.", show_default=False)
+    ] = None,
+    reports: Reports = Path("reports"),
+    as_json: Json = False,
+) -> None:
+    """List the runs under the reports folder, the newest last."""
+    from tasks.history import as_json as entry_json
+    from tasks.history import listed
 
-    found: list[tuple[Path, dict[str, Any] | None]] = []
-    for folder in runs(reports):
-        try:
-            found.append((folder, _summary(folder)))
-        except UsageError:  # one folder that was changed does not hide the others
-            found.append((folder, None))
+    found = listed(reports, name)
     if as_json:
-        keys = ("report_id", "verdict", "generated_at")
-        _say_json([{"run": f"{f.parent.name}/{f.name}", **{k: (s or {}).get(k) for k in keys}} for f, s in found])
+        _say_json([entry_json(entry) for entry in found])
     elif found:
         from rich.console import Console
 
@@ -102,9 +126,7 @@ def list_runs(reports: Reports = Path("reports"), as_json: Json = False) -> None
 
 @app.command()
 def show(
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A folder, name/run-id, or name (its latest).", show_default=False)
-    ],
+    run: Run,
     reports: Reports = Path("reports"),
     as_json: Json = False,
 ) -> None:
@@ -125,6 +147,55 @@ def show(
     if not jsonschema.Draft202012Validator(summary_schema()).is_valid(summary):
         raise UsageError("summary.json does not fit its schema", where=str(folder), hint=_CHANGED)
     closing(console(stderr=False), Outcome.of_summary(folder, summary))
+
+
+@app.command()
+def verify(
+    run: Run,
+    keys: Annotated[
+        list[Path],
+        typer.Option(
+            "--key",
+            metavar="PUB",
+            help="A public key to trust; one of them must have signed. Default: KERAS_AUDIT_TRUSTED_KEYS.",
+        ),
+    ] = [],  # noqa: B006
+    reports: Reports = Path("reports"),
+    again: Annotated[
+        bool, typer.Option("--replay", help="Audit the recorded inputs again and compare every value.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check a run: digests, signature, chain, and that its report's numbers are those of its tables."""
+    from flows import verify
+
+    with _stdout_kept():
+        folder, found = verify.verify(run, keys, reports, replay=again)
+    if as_json:
+        _say_json(verify.as_json(folder, found))
+    else:
+        _say(verify.as_text(folder, found).encode(errors="backslashreplace"))
+    raise typer.Exit(verify.exit_code(found))
+
+
+@keys_app.command("new")
+def new_key_pair(
+    path: Annotated[Path | None, typer.Argument(metavar="[PATH]", help="Where the private key is to lie.")] = None,
+) -> None:
+    """Make a pair of Ed25519 keys: PATH to sign runs with, PATH.pub to check them with. Nothing is overwritten."""
+    from tasks.evidence import SIGNING_KEY, TRUSTED_KEYS, new_keys
+
+    made = new_keys(path)
+    lines = [
+        f"key id       {made.keyid}",
+        f"private key  {one_line(made.private, 5000)}{' (encrypted)' if made.encrypted else ''}",
+        f"public key   {one_line(made.public, 5000)}",
+        f"sign runs    keras-audit run CONFIG --sign {shlex.quote(str(made.private))}",
+        f"             or set {SIGNING_KEY} to the private key's path, for runs on a schedule too",
+        f"check runs   keras-audit verify RUN --key {shlex.quote(str(made.public))}, or set {TRUSTED_KEYS}",
+        "Hand the public key to those who check, on another way than the reports; keep the private key to yourself.",
+    ]
+    _say(("\n".join(lines) + "\n").encode(errors="backslashreplace"))
 
 
 @app.command()

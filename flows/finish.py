@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, cast
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
 from configs.schema import AuditConfig
 from flows.run import Ledger, Outcome, Run
-from tasks.contracts import AuditVerdict, Done, StageResult
+from tasks.contracts import AuditVerdict, Done, Failed, StageResult
+from tasks.errors import ConfigError
+from tasks.evidence import (
+    RECORD,
+    RENDERERS,
+    Account,
+    Signer,
+    code_about,
+    code_digest,
+    hardware,
+    kept,
+    lock_digest,
+    outputs,
+    packages_digest,
+    predecessor_of,
+    seal,
+)
+from tasks.history import index_runs
 from tasks.persist import Workspace, values_digest
-from tasks.persist.manifest import write_manifest
 from tasks.persist.publish import publish
 from tasks.persist.unfinished import clear, used_by
+
+if TYPE_CHECKING:
+    from tasks.report import RunRecord
 
 _LIBRARIES = (
     "keras-audit", "tensorflow", "keras", "shap", "lime", "eli5", "fairlearn", "great-expectations",
@@ -25,48 +45,36 @@ _LIBRARIES = (
 )  # fmt: skip
 
 
-def finish(run: Run, ledger: Ledger) -> Outcome:
-    """Writes report and manifest, and gives the run its final name.
+def finish(run: Run, ledger: Ledger, signer: Signer | None = None) -> Outcome:
+    """Writes report, record and manifest, signs it, and gives the run its final name and its place in the chain.
+
+    Args:
+        signer: what signs the manifest; None: the run is unsigned.
 
     Raises:
         StorageError: a file cannot be written; nothing is published.
     """
     from flows.steps import write_report
-    from tasks.report import RunRecord
 
-    config, workspace = run.config, run.workspace
-    verdict = verdict_of(ledger)
-    environment = {"python": platform.python_version(), "system": platform.system(), **_versions()}
+    config, workspace = resolved(run.config, ledger), run.workspace
     writing = run.watch.for_task("write the report")  # no deadline: an audit that ran into one is reported too
     writing.advance(0)
-    resolved = yaml.safe_dump(_resolved(config, ledger), sort_keys=False, allow_unicode=True)
-    workspace.write_bytes("config.yaml", resolved.encode())
-    record = RunRecord(
-        run_id=workspace.run_id,
-        started=ledger.started.isoformat(timespec="seconds"),
-        finished=datetime.now(UTC).isoformat(timespec="seconds"),
-        verdict=verdict,
-        results=tuple(ledger.results.values()),
-        environment={**environment, "machine": platform.machine(), "cores": os.cpu_count() or 1},
-        seed=config.explain.seed,
-        flow_run=_flow_run(),
-        inputs=_inputs(run, ledger),
-    )
-    results: tuple[StageResult, ...] = cast(Any, write_report)(run, record)  # Prefect types a task as if it were async
+    workspace.write_bytes("config.yaml", _yaml(config))
+    # The report is made from what the run's folder will hold of it, so that it can be made from there again.
+    content, record = kept(_record(run, ledger), workspace.folder)
+    workspace.write_bytes(RECORD, content)
+    reported = replace(run, config=config)
+    results: tuple[StageResult, ...] = cast(Any, write_report)(reported, record)  # Prefect types a task as if async
     for result in results:
         ledger.enter(result)
-    verdict = ledger.fact("report", "verdict", verdict)
+    verdict = ledger.fact("report", "verdict", record.verdict)
     checks = ledger.fact("policy", "checks", [])
-    write_manifest(
-        workspace,
-        verdict=verdict,
-        inputs=record.inputs,
-        checks=_by_result(checks),
-        environment={**environment, **_resumed(workspace)},
-    )
-    folder = publish(workspace)
+    folder = _published(workspace, _account(config, record, ledger, verdict, _notes(workspace)), signer)
     if verdict != "incomplete":  # else the next run goes on with what is there
         clear(workspace.unfinished, workspace.run_id)
+    told = index_runs(folder.parent.parent)
+    if told is not None:
+        writing.tell(told)
     writing.finish()
     return Outcome(
         name=config.name,
@@ -80,18 +88,84 @@ def finish(run: Run, ledger: Ledger) -> Outcome:
     )
 
 
-def _resumed(workspace: Workspace) -> dict[str, str]:
+def _published(workspace: Workspace, account: Account, signer: Signer | None) -> Path:
+    files = outputs(workspace)  # before the run's turn comes: others wait for it
+
+    def sealed(before: Path | None) -> None:
+        seal(workspace, account, files, previous=predecessor_of(before), signer=signer)
+
+    return publish(workspace, sealed)
+
+
+def _record(run: Run, ledger: Ledger) -> RunRecord:
+    from tasks.report import RunRecord
+
+    machine = hardware()
+    environment = {"python": platform.python_version(), "system": platform.system(), **_versions()}
+    return RunRecord(
+        run_id=run.workspace.run_id,
+        started=ledger.started.isoformat(timespec="seconds"),
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        verdict=verdict_of(ledger),
+        results=tuple(ledger.results.values()),
+        environment={**environment, "machine": machine["machine"], "cores": machine["cores"]},
+        seed=run.config.explain.seed,
+        flow_run=_flow_run(),
+        inputs=_inputs(run, ledger),
+    )
+
+
+def _account(
+    config: AuditConfig, record: RunRecord, ledger: Ledger, verdict: AuditVerdict, notes: Mapping[str, str]
+) -> Account:
+    """What the manifest tells of the run."""
+    environment = {key: str(record.environment[key]) for key in ("python", "system")}
+    return Account(
+        name=config.name,
+        verdict=verdict,
+        inputs=record.inputs,
+        about={"code": code_about(), "lock": {"of": lock_digest()[1]}},
+        checks=_by_result(ledger.fact("policy", "checks", [])),
+        environment={**environment, **record.libraries},
+        hardware=hardware(),
+        seeds={"explain": config.explain.seed},
+        started=record.started,
+        finished=record.finished,
+        tasks=[_task(result) for result in ledger.results.values()],
+        notes=notes,
+    )
+
+
+def _task(result: StageResult) -> dict[str, Any]:
+    """A step's state, and how long it took; the manifest has no floats."""
+    state = "done" if isinstance(result, Done) else "failed" if isinstance(result, Failed) else "not_applicable"
+    seconds = getattr(result, "seconds", 0.0)
+    return {"stage": result.stage, "state": state, "milliseconds": round(1000 * seconds)}
+
+
+def _notes(workspace: Workspace) -> dict[str, str]:
     """What this run took over from one that did not end, for the manifest: its tables are the same either way."""
     notes = used_by(workspace.unfinished, workspace.run_id)
     return {f"resumed {note['stage']}": f"{note['found']} rows" for note in notes if note.get("found")}
 
 
-def _resolved(config: AuditConfig, ledger: Ledger) -> dict[str, Any]:
-    """The config with every default, and with the version and the digest of the model that was audited."""
-    values = config.model_dump()
+def resolved(config: AuditConfig, ledger: Ledger) -> AuditConfig:
+    """The config with the version and the digest of the model that was audited."""
     version, digest = ledger.fact("load_model", "version"), ledger.fact("load_model", "sha256")
-    values["model"] |= {"version": config.model.version if version is None else version, "sha256": digest}
-    return values
+    version = config.model.version if version is None else version
+    return config.model_copy(update={"model": config.model.model_copy(update={"version": version, "sha256": digest})})
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes values out as often as they are there: config.yaml has no aliases, which no config may have."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _yaml(config: AuditConfig) -> bytes:
+    """config.yaml: every key with its value, defaults too."""
+    return yaml.dump(config.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True).encode()
 
 
 def verdict_of(ledger: Ledger) -> AuditVerdict:
@@ -105,7 +179,7 @@ def verdict_of(ledger: Ledger) -> AuditVerdict:
 
 def _versions() -> dict[str, str]:
     found = {}
-    for name in _LIBRARIES:
+    for name in dict.fromkeys((*_LIBRARIES, *RENDERERS)):
         try:
             found[name] = version(name)
         except PackageNotFoundError:  # run from a checkout that was never installed
@@ -133,7 +207,19 @@ def _inputs(run: Run, ledger: Ledger) -> tuple[tuple[str, str], ...]:
         found += [(key, (data.facts.get(key) or {}).get("sha256")) for key in ("data", "reference")]
     values = run.config.model_dump(mode="json")
     found += [("config", values_digest(values)), ("policy", values_digest(values["policy"]))]
+    found += [("reasons_language", ledger.fact("reasons", "language_sha256")), *_packs(run.config)]
+    found += [("code", code_digest()), ("lock", lock_digest()[0]), ("packages", packages_digest())]
     return tuple((name, digest) for name, digest in found if digest)
+
+
+def _packs(config: AuditConfig) -> tuple[tuple[str, str], ...]:
+    """The user's own packs. One that is gone since the audit began cannot be judged either, and the report says so."""
+    from tasks.report import pack_inputs
+
+    try:
+        return pack_inputs(config)
+    except ConfigError:
+        return ()
 
 
 def _by_result(checks: Any) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from typing import Any
 from flows.prefect_api import Api, prefect_api, quiet_environment
 from flows.run import Outcome, watched
 from tasks.errors import Incomplete, Stopped
+from tasks.evidence import signing_key
 from tasks.persist.publish import begin, discard, new_run_id, remove
 from tasks.watch import Report, Say, Watch
 
@@ -25,12 +26,21 @@ GRACE = 4.0
 
 
 def run_audit(
-    config: str, settings: Sequence[str], reports: Path, report: Report, *, say: Say | None = None, debug: bool = False
+    config: str,
+    settings: Sequence[str],
+    reports: Path,
+    report: Report,
+    *,
+    say: Say | None = None,
+    debug: bool = False,
+    passing: bool = False,
 ) -> Outcome:
     """Runs one audit and waits for it.
 
     Args:
         report, say: told how far a step is, and what else it has to say; as `Watch` calls them.
+        passing: nobody keeps the reports folder: it goes too where the process has to end at once, and Prefect's UI
+            is told of no results.
 
     Raises:
         AuditError: with the exit code that says how it ended.
@@ -40,9 +50,12 @@ def run_audit(
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # failures are told in the report and below
     from flows.preflight import checked_config
 
-    # A wrong config, and a folder that cannot be written, are told before anything heavy starts.
+    # A wrong config, a key that is no good, and a folder that cannot be written, are told before anything heavy starts.
+    signing_key(reports)
     discard(begin(reports, checked_config(config, settings).name, new_run_id()))
     watch = Watch(report=report) if say is None else Watch(report=report, say=say)
+    if passing:
+        watch.unfinished.append(reports)
     with prefect_api() as api, _interruptible(watch, api):
         _import_heavy(watch)
         api.wait()
@@ -51,7 +64,7 @@ def run_audit(
         from flows.audit import audit
 
         try:
-            with watched(watch):
+            with watched(watch, passing=passing):
                 state = audit(config=config, settings=list(settings), reports=str(reports), return_state=True)
         except TerminationSignal as error:  # while a flow runs, SIGTERM is Prefect's
             raise Stopped("stopped by SIGTERM") from error

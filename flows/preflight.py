@@ -18,6 +18,7 @@ def checked_config(path: str, settings: Sequence[str] = ()) -> AuditConfig:
     """
     from tasks.bias import check_policy
     from tasks.explain import check_techniques
+    from tasks.reasons import check_reasons
     from tasks.report import check_regulations
     from tasks.validate import check_expectations
 
@@ -25,7 +26,7 @@ def checked_config(path: str, settings: Sequence[str] = ()) -> AuditConfig:
     try:
         if config.run.task_runner != "threads":
             raise ConfigError("dask comes with a later version", where="run.task_runner", hint="use threads")
-        for check in (check_techniques, check_policy, check_expectations, check_regulations):
+        for check in (check_techniques, check_policy, check_expectations, check_reasons, check_regulations):
             check(config)
     except ConfigError as error:
         key = error.where or ""

@@ -26,16 +26,19 @@ EXIT_CODES: dict[AuditVerdict, int] = {
 
 #: the watch that the caller of the flow listens to: the command line sets it; elsewhere it is a silent one
 WATCH: ContextVar[Watch | None] = ContextVar("keras_audit_watch", default=None)
+#: whether nobody keeps the run: Prefect's UI is told of none of its results
+PASSING: ContextVar[bool] = ContextVar("keras_audit_passing", default=False)
 
 
 @contextmanager
-def watched(watch: Watch) -> Iterator[None]:
+def watched(watch: Watch, *, passing: bool = False) -> Iterator[None]:
     """Runs a block under a watch; Prefect copies the context into its threads."""
-    token = WATCH.set(watch)
+    tokens = WATCH.set(watch), PASSING.set(passing)
     try:
         yield
     finally:
-        WATCH.reset(token)
+        WATCH.reset(tokens[0])
+        PASSING.reset(tokens[1])
 
 
 @dataclass(frozen=True)

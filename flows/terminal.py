@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from flows.run import Outcome
+    from tasks.history import Entry
 
 #: how verdicts of audits and of checks are said, and in which colour
 VERDICTS = {
@@ -151,7 +152,7 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> Any:
         table.add_row(
             Text(one_line(f"{check['metric']}{on}{worst}")),
             Text(" and ".join(limits)),
-            Text("undefined" if value is None else f"{value:.3f}"),
+            Text("undefined" if value is None else f"{value:,.0f}" if check["metric"] == "reasons" else f"{value:.3f}"),
             Text(words, style=colour),
         )
     return table
@@ -165,37 +166,40 @@ def _shown(path: Path) -> str:
         return one_line(path, 5000)
 
 
-def runs_table(summaries: Sequence[tuple[Path, Mapping[str, Any] | None]]) -> Any:
-    """The runs of `keras-audit list`; a summary that cannot be read is None."""
+def runs_table(entries: Sequence[Entry]) -> Any:
+    """The runs of `keras-audit list`, each with the checks that are not satisfied; what cannot be read says why."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("run", "verdict", "model", "rows", "when", box=box.SIMPLE_HEAD, pad_edge=False)
+    heads = ("run", "verdict", "model", "rows", "when", "signed", "not satisfied")
+    table = Table(*heads, box=box.SIMPLE_HEAD, pad_edge=False)
     table.columns[0].no_wrap = True  # to be copied
     table.columns[3].justify = "right"
-    for folder, summary in summaries:
-        named = Text(one_line(f"{folder.parent.name}/{folder.name}"))
-        if summary is None:
-            table.add_row(named, Text("cannot be read", style="red"))
+    for entry in entries:
+        named = Text(one_line(entry.run))
+        if entry.verdict is None:
+            table.add_row(named, Text("cannot be read", style="red"), "", "", "", "", Text(one_line(entry.problem, 80)))
             continue
-        words, colour = VERDICTS[summary["verdict"]]
-        version, rows = _at(summary, "subject", "model", "version"), _at(summary, "data", 0, "rows")
+        words, colour = VERDICTS[entry.verdict]
+        version, digest = entry.model_version, one_line((entry.model_sha256 or "")[:8])
         table.add_row(
             named,
             Text(words.split(":")[0], style=colour),
-            Text("" if version is None else f"v{one_line(version, 20)}"),
-            Text("" if rows is None else one_line(rows, 20)),
-            Text(one_line(summary.get("generated_at", ""))[:16].replace("T", " ")),
+            Text(" ".join(part for part in (f"v{one_line(version, 20)}" if version else "", digest) if part)),
+            Text("" if entry.rows is None else str(entry.rows)),
+            Text(one_line(entry.generated_at)[:16].replace("T", " ")),
+            Text("yes" if entry.signed else "no"),
+            Text(_not_satisfied(entry)),
         )
     return table
 
 
-def _at(value: Any, *keys: str | int) -> Any:
-    """A value deep in a summary, or None where it is not there."""
-    for key in keys:
-        try:
-            value = value[key]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return value
+def _not_satisfied(entry: Entry) -> str:
+    """`impact_ratio on sex 0.361`, three at most."""
+    told = []
+    for check in entry.failed[:3]:
+        on = f" on {check.attribute}" if check.attribute else ""
+        told.append(f"{check.metric}{on} {'undefined' if check.value is None else f'{check.value:.3f}'}")
+    left = len(entry.failed) - len(told)
+    return one_line(", ".join(told), 200) + (f" and {left} more" if left > 0 else "")

@@ -7,6 +7,7 @@ from tasks.load.backend import tensorflow
 from tasks.load.encoding import Encoder, Feature
 from tasks.load.fitting import Refusal, feature_kinds, feature_names, nulls_accepted, refusals
 from tasks.load.images import image_size, images
+from tasks.load.inputs import INPUTS, input_digest
 from tasks.load.models import LoadedModel, Located, load_model, locate_model, open_model
 from tasks.load.pins import Pins, pinned
 from tasks.load.predictor import Predictor
@@ -15,9 +16,10 @@ from tasks.load.spill import forget, pieces, taken
 from tasks.load.subject import Subject, open_subject
 from tasks.load.tables import Dataset, load_data, open_data
 from tasks.load.targets import class_index, class_names, target_codes, target_numbers
-from tasks.load.trust import trusted_modules
+from tasks.load.trust import trusted_modules, trusted_object
 
 __all__ = [
+    "INPUTS",
     "Dataset",
     "Encoder",
     "Feature",
@@ -34,6 +36,7 @@ __all__ = [
     "forget",
     "image_size",
     "images",
+    "input_digest",
     "load_data",
     "load_model",
     "locate_model",
@@ -50,4 +53,5 @@ __all__ = [
     "target_numbers",
     "tensorflow",
     "trusted_modules",
+    "trusted_object",
 ]

@@ -104,7 +104,7 @@ def _open(config: AuditConfig, pins: Pins | None) -> LoadedModel:
             hint="restore the file, or pin the new digest after reviewing the model",
             code="pinned_digest",
         )
-    source = _preprocessor_source(config, path)
+    source = preprocessor_source(config, path)
     preprocessor_sha256 = digest_of(source) if isinstance(source, Path) else None
     if pins is not None:
         require(pins.preprocessor, preprocessor_sha256, str(source or path.parent / DEFAULT))
@@ -238,7 +238,7 @@ def _model_files(folder: Path) -> list[Path]:
     return [file for file in files if file.suffix.lower() in FORMATS] or files
 
 
-def _preprocessor_source(config: AuditConfig, path: Path) -> str | Path | None:
+def preprocessor_source(config: AuditConfig, path: Path) -> str | Path | None:
     """`module:name` as text, a file as a path, or None where there is no preprocessor."""
     named = config.model.preprocessor
     if named is None:

@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from configs.schema import AuditConfig
 from tasks.contracts import Done
-from tasks.errors import ConfigError, DataRefused
+from tasks.errors import ConfigError, DataRefused, nearest
 from tasks.load.cache import Cache
 from tasks.load.digests import digest_of, state_of
 from tasks.load.pins import require, under_pins
@@ -118,15 +118,32 @@ def load_data(config: AuditConfig, watch: Watch) -> Done:
     """The stage: opens the data and says what it is, in JSON values.
 
     Raises:
-        ConfigError, DataUnavailable, DataRefused: as `open_data`.
+        ConfigError, DataUnavailable, DataRefused: as `open_data`; a column to be redacted is unknown.
     """
     watch.expect(1)
     data = open_data(config)
+    _check_redacted(config, data.table)
     watch.advance()
     facts = {"data": _facts(data.path, data.sha256, data.table), "reference": None}
     if data.reference is not None and data.reference_path and data.reference_sha256:
         facts["reference"] = _facts(data.reference_path, data.reference_sha256, data.reference)
     return Done("load_data", facts=facts, limitations=data.limitations)
+
+
+def _check_redacted(config: AuditConfig, table: pa.Table) -> None:
+    """A misspelt column would be printed. One that the audit needs and the data lack is the gate's to refuse."""
+    data = config.data
+    needed = (data.id, data.target.column, data.image, data.weight, config.bias.decision.column, *(data.features or ()))
+    known = {*table.column_names, *needed, *(one.column for one in data.sensitive.values())}
+    unknown = [name for name in config.report.rows.redact if name not in known]
+    if unknown:
+        raise ConfigError(
+            "is not a column of the data",
+            where="report.rows.redact",
+            values=unknown,
+            available=table.column_names,
+            hint=nearest(unknown[0], table.column_names),
+        )
 
 
 def default_columns(table: pa.Table) -> tuple[str, ...]:

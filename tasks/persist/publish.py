@@ -2,6 +2,10 @@
 
 A run is made in `reports/<name>/.partial-<run-id>` and renamed when it is whole, so that nobody ever reads half of
 one. `reports/<name>/latest` is a relative link, replaced atomically.
+
+Runs of a name form a chain: each is sealed with what `latest` named before it. One run at a time publishes, under a
+lock on `reports/<name>/.lock` that ends with its process. What a run that was killed between its rename and the
+replacement of `latest` left to do (`.latest-<run-id>`), the next one does first: no run is left out of the chain.
 """
 
 from __future__ import annotations
@@ -11,8 +15,8 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +28,9 @@ from tasks.persist.unfinished import sweep
 RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}")
 _PARTIAL = ".partial-"
 _STALE = 24 * 3600.0  # seconds; no step is that long without writing
+_LOCK, _LATEST = ".lock", ".latest-"
+#: seconds that a run waits for another one of its name to be published: a manifest and two renames
+_PATIENCE, _POLL = 600.0, 0.02
 
 
 def new_run_id(now: datetime | None = None) -> str:
@@ -53,30 +60,93 @@ def begin(reports: Path, name: str, run_id: str, metadata: dict[str, str] | None
     return Workspace(folder, run_id, whole, folder.with_name(UNFINISHED))
 
 
-def publish(workspace: Workspace) -> Path:
-    """Gives the run its final name and points `latest` at it.
+def publish(workspace: Workspace, seal: Callable[[Path | None], None] | None = None) -> Path:
+    """Gives the run its final name and points `latest` at it, while no other run of the name does.
+
+    Args:
+        seal: writes the last files of the run; it is given the folder that `latest` names, which may have been removed
+            by hand, or None where there is no run before.
 
     Raises:
-        StorageError: the rename failed and the working folder is left for `discard`; or the run has its name, but
-            `latest` cannot point at it.
+        StorageError: the lock cannot be had or a file not be written, and the working folder is left for `discard`;
+            or the run has its name, but `latest` cannot point at it.
     """
-    final = workspace.folder.with_name(workspace.run_id)
-    try:
-        os.rename(workspace.folder, final)
-    except OSError as error:
-        raise StorageError(f"cannot be published ({error.strerror or error})", where=str(final)) from error
-    latest = final.with_name("latest")
-    link = final.with_name(f".latest-{workspace.run_id}")
-    try:
-        os.symlink(final.name, link)
-        os.replace(link, latest)
-    except OSError as error:
-        with suppress(OSError):
-            link.unlink()
-        raise StorageError(
-            f"cannot point at the run ({error.strerror or error})", where=str(latest), hint=f"the run is whole: {final}"
-        ) from error
+    parent = workspace.folder.parent
+    final, link = parent / workspace.run_id, parent / f"{_LATEST}{workspace.run_id}"
+    with _turn(parent):
+        _catch_up(parent)
+        if seal is not None:
+            seal(_latest(parent))
+        try:
+            os.symlink(final.name, link)  # before the run has its name: whoever finds it knows what is left to do
+            os.rename(workspace.folder, final)
+        except OSError as error:
+            with suppress(OSError):
+                link.unlink()
+            raise StorageError(f"cannot be published ({error.strerror or error})", where=str(final)) from error
+        try:
+            os.replace(link, parent / "latest")
+        except OSError as error:
+            with suppress(OSError):
+                link.unlink()
+            raise StorageError(
+                f"cannot point at the run ({error.strerror or error})",
+                where=str(parent / "latest"),
+                hint=f"the run is whole: {final}",
+            ) from error
     return final
+
+
+@contextmanager
+def _turn(parent: Path) -> Iterator[None]:
+    """Holds the lock of an audit's folder; the system frees it when the process ends, however it does."""
+    try:
+        import fcntl
+    except ImportError:  # pragma: no cover - Windows: runs of one name are published one at a time by their user
+        yield
+        return
+    place, until = parent / _LOCK, time.monotonic() + _PATIENCE
+    try:
+        handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise StorageError(f"cannot be written ({error.strerror or error})", where=str(place)) from error
+    with open(handle, "ab"):
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise StorageError(
+                        f"another run has been publishing for {_PATIENCE:.0f} s", where=str(place), hint="start again"
+                    ) from error
+                time.sleep(_POLL)
+            except OSError as error:  # a file system without locks
+                raise StorageError(
+                    f"cannot be locked ({error.strerror or error})",
+                    where=str(place),
+                    hint="choose another folder with --reports",
+                ) from error
+        yield
+
+
+def _catch_up(parent: Path) -> None:
+    """Does what a run that was killed while it published had left to do: this one has the lock, so its turn is over."""
+    for link in sorted(parent.glob(f"{_LATEST}*")):
+        with suppress(OSError):
+            if (parent / link.name.removeprefix(_LATEST)).is_dir():
+                os.replace(link, parent / "latest")
+            else:
+                link.unlink()
+
+
+def _latest(parent: Path) -> Path | None:
+    """The folder that `latest` names, whether it is there or not; None where it names none."""
+    try:
+        name = os.readlink(parent / "latest")
+    except OSError:
+        return None
+    return parent / name if RUN_ID.fullmatch(name) else None
 
 
 def discard(workspace: Workspace) -> None:
@@ -116,8 +186,11 @@ def runs(reports: Path, name: str | None = None) -> Iterator[Path]:
         raise UsageError(f"cannot be read ({error.strerror or error})", where=str(reports)) from error
 
 
-def find_run(reports: Path, run: str) -> Path:
+def find_run(reports: Path, run: str, marks: Collection[str] = ("summary.json",)) -> Path:
     """A run by its folder, by `name/run-id`, or by `name` (its latest).
+
+    Args:
+        marks: names of files one of which tells that a folder holds a run.
 
     Raises:
         UsageError: there is none; the names that there are are said.
@@ -125,7 +198,7 @@ def find_run(reports: Path, run: str) -> Path:
     # A folder is taken only where it holds a run: a name may also be a folder that happens to be here.
     for candidate in (Path(run), reports / run, reports / run / "latest"):
         with suppress(OSError):  # a name too long for a file
-            if (candidate / "summary.json").is_file():
+            if any((candidate / mark).is_file() for mark in marks):
                 return candidate.resolve()
     names = sorted({p.parent.name for p in runs(reports)})
     raise UsageError(

@@ -20,7 +20,7 @@ from tasks.report import RunRecord, write_report
 WHOLE = Path(__file__).parent / "whole_config.yaml"
 FIRST, SECOND = "20260101T000000Z-00000001", "20260102T000000Z-00000002"
 #: the commands of the contract that are there
-COMMANDS = ("run", "check", "list", "show", "schema", "serve")
+COMMANDS = ("run", "check", "list", "show", "verify", "schema", "serve", "keys")
 
 
 class Said(NamedTuple):
@@ -104,16 +104,18 @@ def test_every_command_has_its_help(say, command):
 def test_every_command_is_in_the_docstring_and_the_other_way_round():
     told = (cli.__doc__ or "").partition("`keras-audit ")[2].partition("`")[0]
     assert told.split(" | ") == list(COMMANDS)
-    assert {command.name or command.callback.__name__ for command in cli.app.registered_commands} == set(COMMANDS)
+    there = {command.name or command.callback.__name__ for command in cli.app.registered_commands}
+    assert there | {group.name for group in cli.app.registered_groups} == set(COMMANDS)
 
 
 @pytest.mark.parametrize(
     ("command", "options"),
     [
-        ("run", ["CONFIG", "--set", "--reports", "--json"]),
+        ("run", ["CONFIG", "--set", "--reports", "--sign", "--json"]),
         ("check", ["CONFIG", "--set", "--json"]),
         ("list", ["--reports", "--json"]),
         ("show", ["RUN", "--reports", "--json"]),
+        ("verify", ["RUN", "--key", "--reports", "--replay", "--json"]),
         ("serve", ["CONFIG", "--reports"]),
     ],
 )
@@ -254,6 +256,9 @@ def test_list_says_how_to_start_where_there_is_no_run(say, tmp_path):
     assert say("list", "--reports", str(tmp_path / "nowhere"), "--json") == (0, "[]\n", "")
 
 
+FAILED = ["impact_ratio", "on", "sex", "0.361"]
+
+
 def test_list_shows_every_run_oldest_first(say, tmp_path):
     _publish(tmp_path, "not_satisfied", FIRST)
     _publish(tmp_path, "satisfied", SECOND)
@@ -261,13 +266,19 @@ def test_list_shows_every_run_oldest_first(say, tmp_path):
     assert said.code == 0
     lines = [line.split() for line in said.out.splitlines() if "credit/" in line]
     assert lines == [
-        [f"credit/{FIRST}", "NOT", "SATISFIED", "v2", "200", "2026-01-01", "00:01"],
-        [f"credit/{SECOND}", "satisfied", "v2", "200", "2026-01-01", "00:01"],
+        [f"credit/{FIRST}", "NOT", "SATISFIED", "v2", "11111111", "200", "2026-01-01", "00:01", "no", *FAILED],
+        [f"credit/{SECOND}", "satisfied", "v2", "11111111", "200", "2026-01-01", "00:01", "no", *FAILED],
     ]
-    assert json.loads(say("list", "--reports", str(tmp_path), "--json").out) == [
+    told = json.loads(say("list", "--reports", str(tmp_path), "--json").out)
+    assert [{key: one[key] for key in ("run", "report_id", "verdict", "generated_at")} for one in told] == [
         {"run": f"credit/{run}", "report_id": run, "verdict": verdict, "generated_at": "2026-01-01T00:01:00+00:00"}
         for run, verdict in ((FIRST, "not_satisfied"), (SECOND, "satisfied"))
     ]
+    assert told[0]["checks"][0]["value"] == 0.361
+    assert say("list", "credit", "--reports", str(tmp_path)).out == said.out
+    other = say("list", "credits", "--reports", str(tmp_path))
+    assert (other.code, other.out) == (2, "")
+    assert "did you mean credit?" in other.err
 
 
 DAMAGED = [

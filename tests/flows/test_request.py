@@ -265,6 +265,8 @@ MISSPELT = {
     "  formats: [html]": ("  regulation: []", "report.regulation", "regulations"),
     "    show: 1": ("    redakt: []", "report.rows.redakt", "redact"),
     '  cron: "0 6 * * 1"': ("  timezon: UTC", "schedule.timezon", "timezone"),
+    "  most: 3": ("  mots: 3", "reasons.mots", "most"),
+    "      direction: down": ("      directon: up", "reasons.changeable.debt.directon", "direction"),
     "  workers: 2": ("  task_runer: threads", "run.task_runer", "task_runner"),
 }
 
@@ -283,9 +285,9 @@ def test_a_misspelt_key_in_each_block_is_told_with_its_line_and_the_nearest_key(
 
 def test_every_block_of_the_schema_has_its_misspelt_key():
     blocks = {key.rpartition(".")[0] for _, key, _ in MISSPELT.values()}
-    assert {re.sub(r"\.(\d+|sex|age)$", "", block) for block in blocks} == {
+    assert {re.sub(r"\.(\d+|sex|age|debt)$", "", block) for block in blocks} == {
         "", "model", "model.image", "data", "data.target", "data.sensitive", "explain", "bias", "bias.decision",
-        "policy", "report", "report.rows", "schedule", "run",
+        "policy", "report", "report.rows", "schedule", "run", "reasons", "reasons.changeable",
     }  # fmt: skip
 
 
@@ -293,7 +295,7 @@ def test_a_key_that_is_near_nothing(file):
     line = refused(file(LEAST + "zzz: 1\n"))
     assert line == (
         "audit.yaml:6, zzz: unknown key zzz;"
-        " available: name, title, model, data, explain, bias, policy, report and 2 more"
+        " available: name, title, model, data, explain, reasons, bias, policy and 3 more"
     )  # fmt: skip
 
 

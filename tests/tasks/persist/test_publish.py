@@ -22,6 +22,11 @@ from tasks.persist.publish import RUN_ID, begin, discard, find_run, new_run_id, 
 FIRST, SECOND, THIRD = (f"2026010{day}T000000Z-0000000{day}" for day in (1, 2, 3))
 
 
+def _names(folder: Path) -> list[str]:
+    """What lies in a folder, but for the lock, which stays."""
+    return sorted(set(os.listdir(folder)) - {".lock"})
+
+
 def _published(reports: Path, name: str, run_id: str) -> Path:
     workspace = begin(reports, name, run_id)
     workspace.write_bytes("summary.json", json.dumps({"report_id": run_id}).encode())
@@ -63,7 +68,7 @@ def test_a_run_is_not_there_until_it_is_published(tmp_path):
         find_run(tmp_path, "credit")
     folder = publish(workspace)
     assert folder == tmp_path / "credit" / FIRST
-    assert sorted(os.listdir(tmp_path / "credit")) == [FIRST, "latest"]
+    assert _names(tmp_path / "credit") == [FIRST, "latest"]
     assert list(runs(tmp_path)) == [folder]
 
 
@@ -141,7 +146,7 @@ def test_a_run_never_replaces_another(tmp_path):
         publish(workspace)
     assert (folder / "summary.json").read_bytes() != b"other"
     discard(workspace)
-    assert sorted(os.listdir(tmp_path / "credit")) == [FIRST, "latest"]
+    assert _names(tmp_path / "credit") == [FIRST, "latest"]
 
 
 def test_a_working_folder_that_has_gone_cannot_be_published(tmp_path):
@@ -149,7 +154,7 @@ def test_a_working_folder_that_has_gone_cannot_be_published(tmp_path):
     shutil.rmtree(workspace.folder)
     with pytest.raises(StorageError):
         publish(workspace)
-    assert os.listdir(tmp_path / "credit") == []
+    assert _names(tmp_path / "credit") == []
 
 
 def test_a_whole_run_is_kept_when_latest_cannot_be_moved(tmp_path):
@@ -159,7 +164,7 @@ def test_a_whole_run_is_kept_when_latest_cannot_be_moved(tmp_path):
     with pytest.raises(StorageError, match=r"latest: cannot point at the run .*the run is whole: .*" + FIRST):
         publish(workspace)
     assert find_run(tmp_path, f"credit/{FIRST}") == tmp_path / "credit" / FIRST
-    assert sorted(os.listdir(tmp_path / "credit")) == [FIRST, "latest"]
+    assert _names(tmp_path / "credit") == [FIRST, "latest"]
 
 
 # At once
@@ -186,16 +191,16 @@ def test_threads_publish_at_once_while_others_read(tmp_path):
     assert [p.name for p in runs(tmp_path)][1:] == ids
     assert sorted(folders) == folders
     assert os.readlink(tmp_path / "credit" / "latest") in ids
-    assert not [name for name in os.listdir(tmp_path / "credit") if name.startswith(".")]
+    assert not [name for name in _names(tmp_path / "credit") if name.startswith(".")]
 
 
-def test_processes_publish_at_once(tmp_path):
+def test_processes_publish_at_once_in_one_chain(tmp_path):
     code = (
         "import sys; from pathlib import Path; from tasks.persist.publish import begin, new_run_id, publish\n"
         "for _ in range(5):\n"
         "    run = begin(Path(sys.argv[1]), 'credit', new_run_id())\n"
         "    run.write_bytes('summary.json', b'{}')\n"
-        "    publish(run)"
+        "    publish(run, lambda last: run.write_bytes('before', (last.name if last else '').encode()) and None)"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE) for _ in range(2)]
@@ -203,8 +208,108 @@ def test_processes_publish_at_once(tmp_path):
         _, said = process.communicate(timeout=60)
         assert process.returncode == 0, said.decode()
     assert len(list(runs(tmp_path))) == 10
+    after = {(p / "before").read_text(): p.name for p in runs(tmp_path)}
+    chain = [""]
+    while chain[-1] in after:
+        chain.append(after[chain[-1]])
+    assert len(chain) == 11  # each run has one before it, and no two the same
+    assert chain[-1] == os.readlink(tmp_path / "credit" / "latest")
     assert find_run(tmp_path, "credit") in set(runs(tmp_path))
-    assert not [name for name in os.listdir(tmp_path / "credit") if name.startswith(".")]
+    assert not [name for name in _names(tmp_path / "credit") if name.startswith(".")]
+
+
+# One after the other
+
+
+def _sealing(reports: Path, run_id: str, before: list[str | None]) -> Path:
+    workspace = begin(reports, "credit", run_id)
+    workspace.write_bytes("summary.json", b"{}")
+
+    def seal(latest: Path | None) -> None:
+        before.append(None if latest is None else latest.name)
+        workspace.write_bytes("manifest.json", b"{}")
+
+    return publish(workspace, seal)
+
+
+def test_a_run_is_sealed_with_what_latest_named_before_it(tmp_path):
+    before: list[str | None] = []
+    for run_id in (SECOND, FIRST, THIRD):  # the order of publication counts, not that of the ids
+        assert (_sealing(tmp_path, run_id, before) / "manifest.json").is_file()
+    assert before == [None, SECOND, FIRST]
+
+
+def test_a_latest_that_is_gone_is_named_all_the_same(tmp_path):
+    before: list[str | None] = []
+    shutil.rmtree(_sealing(tmp_path, FIRST, before))
+    _sealing(tmp_path, SECOND, before)
+    assert before == [None, FIRST]
+
+
+@pytest.mark.parametrize("target", ["..", "../../etc", f"../credit/{FIRST}", "/etc", f"{FIRST}/", "x"])
+def test_a_latest_that_leads_elsewhere_names_no_run(tmp_path, target):
+    _published(tmp_path, "credit", FIRST)
+    (tmp_path / "credit" / "latest").unlink()
+    (tmp_path / "credit" / "latest").symlink_to(target)
+    before: list[str | None] = []
+    _sealing(tmp_path, SECOND, before)
+    assert before == [None]
+    assert os.readlink(tmp_path / "credit" / "latest") == SECOND
+
+
+def test_a_seal_that_fails_publishes_nothing_and_frees_the_lock(tmp_path):
+    workspace = begin(tmp_path, "credit", FIRST)
+
+    def refuse(latest: Path | None) -> None:
+        raise StorageError("cannot be written")
+
+    with pytest.raises(StorageError, match="cannot be written"):
+        publish(workspace, refuse)
+    assert _names(tmp_path / "credit") == [f".partial-{FIRST}"]
+    discard(workspace)
+    before: list[str | None] = []
+    _sealing(tmp_path, SECOND, before)
+    assert before == [None]
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+import tasks.persist.publish as at
+rename = os.rename
+def dies(*places):
+    if sys.argv[3] == "after_rename":
+        rename(*places)
+    os.kill(os.getpid(), signal.SIGKILL)
+run = at.begin(Path(sys.argv[1]), "credit", sys.argv[2])
+run.write_bytes("summary.json", b"{}")
+if sys.argv[3] == "sealing":
+    at.publish(run, lambda before: os.kill(os.getpid(), signal.SIGKILL))
+os.rename = dies
+at.publish(run)
+"""
+
+
+@pytest.mark.parametrize(("when", "there"), [("sealing", False), ("before_rename", False), ("after_rename", True)])
+def test_a_run_that_is_killed_while_it_publishes(tmp_path, when, there):
+    """The lock is free, nothing is half-written, and a run that has its name is in the chain."""
+    before: list[str | None] = []
+    _sealing(tmp_path, FIRST, before)
+    ended = subprocess.run([sys.executable, "-c", _KILLED, str(tmp_path), SECOND, when], timeout=60, check=False)
+    assert ended.returncode == -9
+    assert (tmp_path / "credit" / SECOND).is_dir() is there
+    assert os.readlink(tmp_path / "credit" / "latest") == FIRST
+    _sealing(tmp_path, THIRD, before)
+    assert before == [None, SECOND if there else FIRST]
+    left = [name for name in _names(tmp_path / "credit") if not name.startswith(".partial-")]
+    assert left == [*([FIRST, SECOND] if there else [FIRST]), THIRD, "latest"]
+
+
+def test_a_lock_that_is_no_file_is_told(tmp_path):
+    workspace = begin(tmp_path, "credit", FIRST)
+    (tmp_path / "credit" / ".lock").symlink_to("/etc/passwd")
+    with pytest.raises(StorageError, match=r"\.lock: cannot be written"):
+        publish(workspace)
 
 
 # Runs that are there

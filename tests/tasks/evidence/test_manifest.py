@@ -8,13 +8,28 @@ import subprocess
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tasks.persist.manifest import RESULTS, canonical, outputs, values_digest, write_manifest
+from tasks.evidence import Account, Signer, new_keys, seal, signing_key
+from tasks.evidence.chain import Predecessor
+from tasks.evidence.manifest import RESULTS, outputs
+from tasks.persist import canonical
 from tasks.persist.publish import begin
 
 RUN = "20260102T030405Z-0123abcd"
+ACCOUNT = {
+    "name": "credit",
+    "verdict": "satisfied",
+    "inputs": [("data", "d" * 64), ("code", "e" * 64)],
+    "about": {"code": {"git_commit": "c" * 40, "git_dirty": False}},
+    "checks": {"passedTests": ["accuracy"], "warnedTests": [], "failedTests": ["impact_ratio on sex"]},
+    "environment": {"python": "3.11.9", "keras": "3.15"},
+    "hardware": {"machine": "x86_64", "cores": 4, "memory_bytes": None},
+    "seeds": {"explain": 7},
+    "started": "2026-01-02T03:04:05+00:00",
+    "finished": "2026-01-02T03:05:05+00:00",
+    "tasks": [{"stage": "load_model", "state": "done", "milliseconds": 12}],
+    "notes": {"resumed explain/shap": "12 rows"},
+}
 
 
 @pytest.fixture
@@ -29,81 +44,10 @@ def whole(tmp_path):
     return whole
 
 
-def _write(workspace, verdict="satisfied", **changes):
-    given = {
-        "inputs": [("data", "d" * 64), ("model", "e" * 64)],
-        "checks": {"passedTests": ["accuracy"], "warnedTests": [], "failedTests": ["impact_ratio on sex"]},
-        "environment": {"python": "3.11.9", "keras": "3.15"},
-    }
-    write_manifest(workspace, verdict=verdict, **{**given, **changes})
+def _write(workspace, verdict="satisfied", *, previous=None, signer=None, **changes):
+    account = Account(**{**ACCOUNT, "verdict": verdict, **changes})
+    seal(workspace, account, outputs(workspace), previous=previous, signer=signer)
     return json.loads((workspace.folder / "manifest.json").read_bytes())
-
-
-# Canonical JSON
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        ({}, "{}"),
-        ({"b": 1, "a": [True, False, None, -5]}, '{"a":[true,false,null,-5],"b":1}'),
-        ({"Z": 0, "a": 0, "é": 0, "": 0}, '{"":0,"Z":0,"a":0,"é":0}'),
-        # escapes as RFC 8785, 3.2.2.2 has them
-        ('€$\x0f\nA\'B"\\\\"/\x7f', '"€$\\u000f\\nA\'B\\"\\\\\\\\\\"/\x7f"'),
-        ("\b\t\f\r\x00", '"\\b\\t\\f\\r\\u0000"'),
-        ("\u2028😀", '"\u2028😀"'),
-        ({"a": {"c": [], "b": {}}}, '{"a":{"b":{},"c":[]}}'),
-    ],
-)
-def test_canonical_json(value, text):
-    assert canonical(value) == text.encode()
-
-
-@pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_numbers_that_json_has_not_are_refused(number):
-    with pytest.raises(ValueError, match="JSON"):
-        canonical({"a": number})
-
-
-_json = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=12,
-)
-
-
-@settings(max_examples=100, derandomize=True, deadline=None)
-@given(_json)
-def test_canonical_json_loses_nothing_and_has_one_form(value):
-    text = canonical(value)
-    assert json.loads(text) == value
-    assert canonical(json.loads(text)) == text
-
-
-@settings(max_examples=50, derandomize=True, deadline=None)
-@given(st.dictionaries(st.text(max_size=5), st.integers(0, 9), min_size=2, max_size=6))
-def test_the_order_of_keys_does_not_matter(value):
-    assert canonical(value) == canonical(dict(reversed(value.items())))
-
-
-# Digests of values
-
-
-def test_the_digest_of_values_does_not_depend_on_how_they_were_written():
-    first = {"a": [1, 0.1, None], "b": {"c": True}}
-    assert values_digest(first) == values_digest({"b": {"c": True}, "a": [1, 1e-1, None]})
-    assert values_digest([1, 2]) == values_digest((1, 2))
-    assert values_digest(json.loads(json.dumps(first))) == values_digest(first)
-    # the shortest text stands for a float, and is told from the same text
-    assert values_digest({"a": [0.5, 1]}) == hashlib.sha256(b'{"a":[{"float":"0.5"},1]}').hexdigest()
-    assert values_digest("0.5") != values_digest(0.5)
-
-
-@pytest.mark.parametrize(
-    "other", [{"a": 2}, {"a": [1]}, {"a": None}, {"b": 1}, {}, {"a": 1, "b": None}, {"a": "1"}, {"a": True}]
-)
-def test_other_values_have_another_digest(other):
-    assert values_digest(other) != values_digest({"a": 1})
 
 
 # What it covers
@@ -119,12 +63,13 @@ def test_it_covers_every_other_file_sorted_by_name(whole):
     for subject in statement["subject"]:
         content = (whole.folder / subject["name"]).read_bytes()
         assert subject["digest"] == {"sha256": hashlib.sha256(content).hexdigest()}
+        assert subject["annotations"] == {"bytes": len(content)}
 
 
 def test_a_hidden_file_is_covered_and_a_manifest_elsewhere_too(whole):
     for name in (".hidden", "artifacts/manifest.json", "artifacts/.x/attestation.json"):
         whole.write_bytes(name, b"x")
-    covered = {name for name, _ in outputs(whole)}
+    covered = {one.name for one in outputs(whole)}
     assert {".hidden", "artifacts/manifest.json", "artifacts/.x/attestation.json"} <= covered
 
 
@@ -152,12 +97,23 @@ def test_it_is_an_in_toto_statement_about_a_test(whole):
         "result": "PASSED",
         "configuration": [
             {"name": "data", "digest": {"sha256": "d" * 64}},
-            {"name": "model", "digest": {"sha256": "e" * 64}},
+            {
+                "name": "code",
+                "digest": {"sha256": "e" * 64},
+                "annotations": {"git_commit": "c" * 40, "git_dirty": False},
+            },
         ],
         "passedTests": ["accuracy"],
         "warnedTests": [],
         "failedTests": ["impact_ratio on sex"],
-        "annotations": {"verdict": "satisfied", "run_id": RUN, "python": "3.11.9", "keras": "3.15"},
+        "annotations": {
+            "resumed explain/shap": "12 rows",
+            "run_id": RUN,
+            "predecessor": None,
+            "signer": None,
+            **{key: ACCOUNT[key] for key in ("name", "verdict", "started", "finished", "environment", "hardware")},
+            **{key: ACCOUNT[key] for key in ("seeds", "tasks")},
+        },
     }
     assert set(statement) == {"_type", "subject", "predicateType", "predicate"}
 
@@ -208,7 +164,20 @@ def test_its_own_digest_is_one_that_sha256sum_checks(whole):
 
 
 def test_a_changed_byte_is_seen(whole):
-    before = dict(outputs(whole))
+    before = {one.name: one for one in outputs(whole)}
     whole.write_bytes("report.html", b"<html/>")
-    after = dict(outputs(whole))
+    after = {one.name: one for one in outputs(whole)}
     assert {name for name in before if before[name] != after[name]} == {"report.html"}
+
+
+def test_it_names_the_run_before_and_who_signs(whole, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_AUDIT_SIGNING_KEY", str(new_keys(tmp_path / "keys" / "k.pem").private))
+    signer = signing_key(tmp_path / "reports")
+    assert isinstance(signer, Signer)
+    before = Predecessor("20260101T000000Z-00000001", "a" * 64)
+    told = _write(whole, previous=before, signer=signer)["predicate"]["annotations"]
+    assert told["predecessor"] == {"run_id": before.run_id, "manifest_sha256": "a" * 64}
+    assert told["signer"] == {
+        "keyid": signer.public.keyid, "keytype": "ed25519", "public": signer.public.raw.hex(),
+    }  # fmt: skip
+    assert (whole.folder / "attestation.json").is_file()
