@@ -23,10 +23,13 @@ from tasks.report.figures.charts import (
     Levels,
     Line,
     Mark,
+    MarkTone,
+    Moment,
     Plane,
     Strip,
     Style,
     Trace,
+    Trend,
     Waterfall,
 )
 from tasks.report.figures.curves import curves_svg
@@ -36,6 +39,7 @@ from tasks.report.figures.levels import levels_svg
 from tasks.report.figures.plane import plane_svg
 from tasks.report.figures.scores import calibration_svg, histogram_svg
 from tasks.report.figures.svg import standalone
+from tasks.report.figures.trend import trend_svg
 from tasks.report.figures.waterfall import waterfall_svg
 
 _DRAWN: dict[type, Callable[[Any, str], str]] = {
@@ -48,6 +52,7 @@ _DRAWN: dict[type, Callable[[Any, str], str]] = {
     Levels: levels_svg,
     Plane: plane_svg,
     Heat: heat_svg,
+    Trend: trend_svg,
 }
 
 
@@ -74,10 +79,13 @@ __all__ = [
     "Levels",
     "Line",
     "Mark",
+    "MarkTone",
+    "Moment",
     "Plane",
     "Strip",
     "Style",
     "Trace",
+    "Trend",
     "Waterfall",
     "standalone",
     "svg",

@@ -243,4 +243,35 @@ class Heat:
             raise ValueError("a heat map has a cell for each of its rows and columns")
 
 
-Chart = Bars | Forest | Waterfall | Histogram | Calibration | Curves | Levels | Plane | Heat
+@dataclass(frozen=True)
+class Moment:
+    """One of several runs: its value, None where it was undefined, and the limits that it was held to.
+
+    Attributes:
+        told: said of it on hovering.
+    """
+
+    value: float | None
+    tone: MarkTone = "plain"
+    low: float | None = None
+    high: float | None = None
+    told: str = ""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A value over runs, the oldest left, with its limits as they were at each.
+
+    Attributes:
+        first, last: words under the ends of the axis: dates.
+    """
+
+    title: str
+    moments: tuple[Moment, ...]
+    first: str = ""
+    last: str = ""
+    description: str = ""
+    subtitle: str = ""
+
+
+Chart = Bars | Forest | Waterfall | Histogram | Calibration | Curves | Levels | Plane | Heat | Trend

@@ -92,14 +92,16 @@ def width_of(text: str, size: float = 12.0) -> float:
     """About how wide a text is: no font is asked, so the picture is the same everywhere."""
     units = 0.0
     for char in text:
-        if unicodedata.east_asian_width(char) in "WF":
+        if unicodedata.east_asian_width(char) in "WF" or char == "\ufffd":
             units += 1.0
         elif unicodedata.combining(char) or unicodedata.category(char) == "Cf":
             continue
+        elif char >= "\u0590" and char.isalpha():  # of a script whose letters may be as wide as high
+            units += 1.0
         elif char in "iljtf.,:;|!'()[] ":
             units += 0.36
-        elif char in "mwMW@%—":
-            units += 0.94
+        elif char in "mwMW@%—…":
+            units += 1.0
         else:
             units += 0.7 if char.isupper() else 0.6
     return units * size

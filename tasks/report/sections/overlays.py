@@ -22,8 +22,9 @@ from tasks.report.document import (
     status,
 )
 from tasks.report.numbers import count, number
+from tasks.report.persons import REDACTED, row_label
 from tasks.report.reading import Reading, Row
-from tasks.report.sections.single import row_label
+from tasks.report.sections.single import outcome_shown
 
 _LARGEST = 600_000  # bytes of a picture that is embedded
 _TOGETHER = 6_000_000  # bytes of all of them
@@ -54,14 +55,14 @@ def overlays(reading: Reading) -> Section | None:
         pictures = []
         for table, rows in lines.items():
             row = _of_row(rows, row_id, decisions)
-            picture = None if row is None else _picture(reading, table, row)
+            picture = None if row is None else _picture(reading, table, row, position)
             if picture is None or spent + len(picture.png) > _TOGETHER:
                 left += picture is not None or row is not None
                 continue
             spent += len(picture.png)
             pictures.append(picture)
         if pictures:
-            caption = f"Picture {row_label(reading, row_id)}{_told(decisions.get(row_id))}"
+            caption = f"{_called(reading, row_id, position)}{_told(reading, decisions.get(row_id))}"
             blocks.append(Figure(f"overlay-{position}", caption, tuple(pictures)))
     if isinstance(blocks[-1], Figure):
         blocks[-1] = replace(blocks[-1], sources=tables)  # once for all
@@ -111,16 +112,23 @@ def _of_row(rows: list[Row], row_id: Any, decisions: dict[Any, Row]) -> Row | No
     return next((r for r in mine if r["output"] == decided), mine[0] if mine else None)
 
 
-def _told(decision: Row | None) -> str:
-    if decision is None or decision["decision"] is None:
-        return ""
-    told = f": decided as {decision['decision']}"
-    if decision["output"] == decision["decision"] and decision["score"] is not None:
-        told += f" (score {number(decision['score'])})"
-    return told + (f", labelled {decision['y_true']}" if decision["y_true"] is not None else "")
+def _called(reading: Reading, row_id: Any, position: int) -> str:
+    """`Picture 3f9a…`, or which of the pictures shown it is."""
+    label = row_label(reading, row_id)
+    return f"Picture {label}" if label != REDACTED else f"Picture {position}, its id not shown"
 
 
-def _picture(reading: Reading, table: str, row: Row) -> Picture | None:
+def _told(reading: Reading, row: Row | None) -> str:
+    decision, label = outcome_shown(reading, row)
+    told = ""
+    if row is not None and decision is not None:
+        told = f": decided as {decision}"
+        if row["output"] == decision and row["score"] is not None:
+            told += f" (score {number(row['score'])})"
+    return told + (f"{',' if told else ':'} labelled {label}" if label is not None else "")
+
+
+def _picture(reading: Reading, table: str, row: Row, position: int) -> Picture | None:
     folder = reading.workspace.artifacts.resolve()
     path = (folder / row["image"]).resolve()
     # The path comes from a table: it must stay inside the run, whatever it says.
@@ -133,9 +141,9 @@ def _picture(reading: Reading, table: str, row: Row) -> Picture | None:
         return None
     technique = reading.technique(table.partition("/")[2])
     layer = f", layer {row['layer']}" if row["layer"] else ""
-    description = (
-        f"{technique} overlay of picture {row_label(reading, row['row_id'])} for the output {row['output']}{layer}"
-    )
+    called = _called(reading, row["row_id"], position)
+    called = f"{called[0].lower()}{called[1:]}"
+    description = f"{technique} overlay of {called}, for the output {row['output']}{layer}"
     inner = path.relative_to(folder).as_posix()
     return Picture(f"artifacts/{inner}", png, f"{technique} for {row['output']}", description)
 

@@ -20,12 +20,12 @@ from tasks.report.document import (
 )
 from tasks.report.figures import Mark, Waterfall
 from tasks.report.numbers import settled
+from tasks.report.persons import REDACTED, hidden_features, row_label
 from tasks.report.reading import Reading, Row
 from tasks.report.sections.shared import dash
 
 _SCANNED = 200_000  # lines of an attributions table that rows are chosen from: the first rows of the sample
 _STEPS = 8  # features drawn and listed for a row; the rest is one step
-REDACTED = "redacted"
 #: whose order of features the tables follow, and whose waterfall comes first
 _FIRST = ("shap", "lime")
 
@@ -99,12 +99,6 @@ def _decisions(reading: Reading, rows: Sequence[Any]) -> dict[tuple[Any, str], R
     return {} if read is None else {(r["row_id"], r["output"]): r for r in read.to_pylist()}
 
 
-def row_label(reading: Reading, row_id: Any) -> str:
-    """What a row is called: its id, unless the id's column is redacted."""
-    column = reading.config.data.id
-    return REDACTED if column is not None and column in reading.config.report.rows.redact else str(row_id)
-
-
 def _row(
     reading: Reading,
     position: int,
@@ -120,7 +114,7 @@ def _row(
     first = next((rows for rows in lines.values() if rows), [])
     if not panels:
         return []
-    caption = f"Row {label}: {output}" if label != REDACTED else f"Row {position}, its id redacted: {output}"
+    caption = f"Row {label}: {output}" if label != REDACTED else f"Row {position}, its id not shown: {output}"
     return [
         Paragraph(_sentence(reading, label, output, first[0], decided)),
         Figure(f"row-{position}-figure", caption, panels, (), tuple(t for t, rows in lines.items() if rows)),
@@ -137,16 +131,23 @@ def _sentence(reading: Reading, label: str, output: str, row: Row, decided: Row 
         " is ",
         num(settled(row["prediction"], share=_shares(reading))),
     ]
-    if decided is not None and decided["decision"] is not None:
-        parts += ["; decided as ", name(decided["decision"])]
-    target_hidden = reading.config.data.target.column in reading.config.report.rows.redact
-    if decided is not None and decided["y_true"] is not None and not target_hidden:
-        parts += ["; labelled ", name(decided["y_true"])]
+    decision, label_given = outcome_shown(reading, decided)
+    parts += ["; decided as ", name(decision)] if decision is not None else []
+    parts += ["; labelled ", name(label_given)] if label_given is not None else []
     return line(*parts, ".")
 
 
+def outcome_shown(reading: Reading, decided: Row | None) -> tuple[Any, Any]:
+    """(decision, label) of a row, each None where there is none, or where it is a value of a redacted column."""
+    if decided is None:
+        return None, None
+    redacted, config = reading.config.report.rows.redact, reading.config
+    decision = None if config.bias.decision.column in redacted else decided["decision"]
+    return decision, None if config.data.target.column in redacted else decided["y_true"]
+
+
 def _shown_value(reading: Reading, row: Row) -> str:
-    if row["feature"] in reading.config.report.rows.redact:
+    if row["feature"] in hidden_features(reading.config):
         return REDACTED
     return "null" if row["value"] is None else str(row["value"])
 

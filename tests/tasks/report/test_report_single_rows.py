@@ -74,7 +74,8 @@ def test_redacted_ids_and_pictures(image) -> None:
     rows = config.report.rows.model_copy(update={"redact": ["scene_id"]})
     hidden = config.model_copy(update={"report": config.report.model_copy(update={"rows": rows})})
     text = text_of(overlays(Reading(hidden, image.workspace, image.record)))
-    assert "Picture redacted" in text
+    assert "Picture 1, its id not shown" in text
+    assert "scene-0" not in text
     rows = rows.model_copy(update={"redact": ["image"]})
     none = config.model_copy(update={"report": config.report.model_copy(update={"rows": rows})})
     made = overlays(Reading(none, image.workspace, image.record))
@@ -91,7 +92,7 @@ def test_a_picture_outside_the_run_is_never_read(image, tmp_path: Path, path: st
 
     row = {"row_id": "r", "output": "0", "layer": None, "image": path}
     (tmp_path / "passwd.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    assert _picture(image.reading, "saliency/gradcam", row) is None
+    assert _picture(image.reading, "saliency/gradcam", row, 1) is None
 
 
 def test_rows_without_a_prediction_table_are_still_explained(tabular) -> None:
