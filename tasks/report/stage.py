@@ -12,12 +12,13 @@ from tasks.errors import StorageError, one_line
 from tasks.persist import Workspace, canonical
 from tasks.report.compose import document_of, unmade_sections
 from tasks.report.document import Document
+from tasks.report.exports import render_cyclonedx, render_model_card
 from tasks.report.html import render_html
 from tasks.report.markdown import render_markdown
 from tasks.report.pdf import render_pdf
 from tasks.report.reading import Reading
 from tasks.report.record import RunRecord
-from tasks.report.regulations import unjudged
+from tasks.report.regulations import judged, unjudged
 from tasks.report.summary import render_summary, summary_of
 
 
@@ -40,6 +41,8 @@ FORMATS: dict[str, tuple[str, Callable[[Source], bytes]]] = {
     "html": ("report.html", lambda source: render_html(source.document)),
     "markdown": ("report.md", lambda source: render_markdown(source.document)),
     "pdf": ("report.pdf", lambda source: render_pdf(source.document, source.attachments)),
+    "cyclonedx": ("bom.cdx.json", lambda source: render_cyclonedx(source.summary)),
+    "model_card": ("model_card.json", lambda source: render_model_card(source.summary)),
 }
 
 
@@ -99,6 +102,9 @@ def _rendered(reading: Reading) -> tuple[dict[str, bytes], list[Failed]]:
             continue
         try:
             made[file] = render(source)
+            if name == "html":
+                pages = [page for pack in judged(reading) for page in pack.pages]
+                made |= {own: render_html(page) for own, page in pages}
         except StorageError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a renderer stumbles over
