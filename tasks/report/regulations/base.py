@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from configs.blocks import Block as Settings
 from tasks.contracts import MISSING, Verdict
-from tasks.report.document import Block
+from tasks.report.document import Block, Document
 
 if TYPE_CHECKING:
     from tasks.report.reading import Reading
@@ -25,10 +26,15 @@ SourceClass = Literal["P", "S", "M"]
 
 @dataclass(frozen=True)
 class Pointer:
-    """Evidence: a table of the run with its digest."""
+    """Evidence with its digest.
+
+    Attributes:
+        table: a table of the run; of kind input, what the manifest calls an input, such as `policy`.
+    """
 
     table: str
     sha256: str
+    kind: Literal["table", "input"] = "table"
 
 
 @dataclass(frozen=True)
@@ -41,9 +47,15 @@ class Control:
         ask: what it asks, in our own words.
         status: by a rule written in code.
         rationale: why that status, with the numbers it rests on; may hold names from the data.
-        evidence: the tables that show it.
+        evidence: the tables and inputs that show it.
         attestation: key under report.attestations that a person fills in, where one is needed.
         source: where the clause was read, if elsewhere than the pack's source.
+        legal_status: of the clause, where it differs from the pack's.
+        stated: what a person stated on `attestation`.
+        has_limit: whether a threshold decides: a control without one cannot be passed, only have its evidence.
+
+    Raises:
+        ValueError: satisfied, and nothing shows it: neither evidence nor what a person stated.
     """
 
     id: str
@@ -54,18 +66,26 @@ class Control:
     evidence: tuple[Pointer, ...] = ()
     attestation: str | None = None
     source: SourceClass = "P"
+    legal_status: str | None = None
+    stated: Attestation | None = None
+    has_limit: bool = False
 
     def __post_init__(self) -> None:
-        if self.status == "satisfied" and not self.evidence and self.attestation is None:
+        if self.status == "satisfied" and not self.evidence and self.stated is None:
             raise ValueError(f"{self.id}: satisfied without evidence")
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a pack's rules came to: its controls, and tables for the report."""
+    """What a pack's rules came to: its controls, tables for the report, and pages of their own beside it.
+
+    Attributes:
+        pages: (file in the run's folder, what is in it), written as HTML.
+    """
 
     controls: tuple[Control, ...]
     blocks: tuple[Block, ...] = ()
+    pages: tuple[tuple[str, Document], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +95,7 @@ class Pack:
     Attributes:
         id: its name in the config.
         judge: the rules: from what the run holds to controls.
+        settings: what the config may say under report.settings.<id>; None: nothing.
     """
 
     id: str
@@ -83,6 +104,7 @@ class Pack:
     source: SourceClass
     judge: Callable[[Reading], Findings]
     as_of: str = AS_OF
+    settings: type[Settings] | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +118,7 @@ class Judged:
     as_of: str
     controls: tuple[Control, ...]
     blocks: tuple[Block, ...]
+    pages: tuple[tuple[str, Document], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,19 +165,24 @@ class Categories:
         return max(pool, key=lambda c: c.rate) if pool else None
 
 
-def categories(reading: Reading, attribute: str, metric: str = "selection_rate") -> Categories:
-    """The counts of a rate for each category of an attribute, from `group_metrics`."""
+def categories(
+    reading: Reading, attribute: str, metric: str = "selection_rate", output: str | None = None
+) -> Categories:
+    """The counts of a rate for each category of an attribute, from `group_metrics`.
+
+    Args:
+        output: the class that is counted; None: the declared favourable outcome.
+    """
     rows = [
         r
         for r in reading.group_metrics
-        if r["attribute"] == attribute and r["metric"] == metric and r["output"] is None and r["group"] is not None
+        if r["attribute"] == attribute and r["metric"] == metric and r["output"] == output and r["group"] is not None
     ]
     if not rows:
         return Categories(attribute, problem=f"the run holds no {metric.replace('_', ' ')} for {attribute}")
     if reading.config.data.weight is not None:
         return Categories(attribute, problem="the counts are sums of weights, and the rule counts people")
-    told: dict = next((a for a in reading.record.fact("bias", "attributes", []) if a.get("attribute") == attribute), {})
-    declared = {one["group"] for one in told.get("unknown", [])}
+    declared = declared_unknown(reading, attribute)
     known, unknown = [], 0
     for row in rows:
         n, selected = round(row["denominator"] or 0), round(row["numerator"] or 0)
@@ -167,6 +195,12 @@ def categories(reading: Reading, attribute: str, metric: str = "selection_rate")
     return Categories(attribute, tuple(known), unknown, problem)
 
 
+def declared_unknown(reading: Reading, attribute: str) -> set[str]:
+    """Groups whose values the config declares to say that a group is not known."""
+    told: dict = next((a for a in reading.record.fact("bias", "attributes", []) if a.get("attribute") == attribute), {})
+    return {one["group"] for one in told.get("unknown", [])}
+
+
 def is_unknown(group: str) -> bool:
     """Whether a group, or a part of a crossing, is that of missing values."""
     return MISSING in group.split(" × ")
@@ -176,6 +210,20 @@ def pointers(reading: Reading, *tables: str) -> tuple[Pointer, ...]:
     """Those of the tables that the run holds."""
     found = (reading.artifact(table) for table in tables)
     return tuple(Pointer(a.name, a.sha256) for a in found if a is not None)
+
+
+def inputs(reading: Reading, *names: str) -> tuple[Pointer, ...]:
+    """Those of the inputs that the run recorded, such as `policy` or `data`."""
+    recorded = dict(reading.record.inputs)
+    return tuple(Pointer(name, recorded[name], "input") for name in names if name in recorded)
+
+
+_Settings = TypeVar("_Settings", bound=Settings)
+
+
+def settings_of(reading: Reading, pack: str, kind: type[_Settings]) -> _Settings:
+    """What the config sets for a pack; checked before the run."""
+    return kind.model_validate(reading.config.report.settings.get(pack) or {})
 
 
 @dataclass(frozen=True)
@@ -226,4 +274,5 @@ def attested(
         why,
         attestation=topic,
         source=source,
+        stated=stated,
     )

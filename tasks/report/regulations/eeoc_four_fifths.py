@@ -6,10 +6,11 @@ difference that chance explains is insufficient data, and so is a group too smal
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from tasks.contracts import Verdict
-from tasks.report.document import Column, Content, Paragraph, Table, line, name, num, status
+from tasks.report.document import Column, Content, Paragraph, Table, aside, line, name, num, status
 from tasks.report.numbers import MINUS, count, fraction, interval, number, p_value
 from tasks.report.regulations.base import Categories, Category, Control, Findings, Pack, categories, pointers
 
@@ -36,8 +37,9 @@ def judge(reading: Reading) -> Findings:
         rows += [_cells(attribute, category, outcome) for category, outcome in compared]
     left = max(0, len(rows) - _SHOWN)
     note = (
-        "A group is flagged where its rate is below four fifths of the reference’s, compared as integers. The interval"
-        " is Katz’s, of the ratio; lacking: further selections that would reach four fifths."
+        "A group is flagged where its rate is below four fifths of the reference’s, compared as integers: 5·s·N <"
+        " 4·S·n. The interval is Katz’s, of the ratio; Fisher’s test is two-sided and exact; z is that of two pooled"
+        " proportions, with its p; lacking: further selections that would reach four fifths."
     )
     if left:
         note += f" {left} more comparisons follow from group_metrics."
@@ -76,7 +78,7 @@ def _control(
         " evidence of adverse impact, unless the numbers are small and the difference is not significant."
     )
     evidence = pointers(reading, "group_metrics", "groups")
-    return Control(f"eeoc-4d-{position}", CLAUSE, ask, verdict, why, evidence)
+    return Control(f"eeoc-4d-{position}", CLAUSE, ask, verdict, why, evidence, has_limit=True)
 
 
 def verdict_of(found: Categories, compared: list[tuple[Category, FourFifths]]) -> tuple[Verdict, str]:
@@ -128,8 +130,20 @@ def _ratio(outcome: FourFifths) -> str:
     return "undefined" if outcome.ratio is None else number(float(outcome.ratio), beside=0.8)
 
 
-def _z(outcome: FourFifths) -> str:
-    return f"{outcome.z:.2f}".replace("-", MINUS) if outcome.z == outcome.z else "undefined"
+def _z(outcome: FourFifths, decimals: int = 2) -> str:
+    return f"{outcome.z:.{decimals}f}".replace("-", MINUS) if outcome.z == outcome.z else "undefined"
+
+
+def _p(value: float) -> str:
+    """A p-value to four significant digits, so that whoever computes it again can compare."""
+    if value != value:
+        return "–"
+    return f"{value:#.4g}" if value >= 1e-4 else "< 0.0001"
+
+
+def _p_of_z(outcome: FourFifths) -> float:
+    """Two-sided, of the standard normal."""
+    return math.erfc(abs(outcome.z) / math.sqrt(2))
 
 
 _COLUMNS = (
@@ -155,8 +169,8 @@ def _cells(attribute: str, category: Category, outcome: FourFifths) -> tuple[Con
         (num(_ratio(outcome)),),
         (status("flagged" if outcome.flagged else "not_flagged"),),
         (num(interval(outcome.low, outcome.high)),),
-        (num(p_value(outcome.fisher_p)),),
-        (num(_z(outcome)),),
+        (num(_p(outcome.fisher_p)),),
+        (num(_z(outcome, 4)), aside(f"p {_p(_p_of_z(outcome))}")),
         (num(count(outcome.shortfall)),),
     )
 

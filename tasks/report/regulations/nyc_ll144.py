@@ -5,158 +5,234 @@ The law has no threshold, so "satisfied" here says that a calculation is there a
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from configs.schema import CROSSING
 from tasks.contracts import Verdict
-from tasks.report.document import Block, Column, Paragraph, Table, line, name, num
-from tasks.report.numbers import count, limit, moment, number, percent
-from tasks.report.regulations.base import Categories, Control, Findings, Pack, attested, categories, pointers
+from tasks.report.document import Block, Document, Paragraph, line
+from tasks.report.numbers import count, limit, moment, percent
+from tasks.report.regulations.base import Control, Findings, Pack, attested, pointers, settings_of
+from tasks.report.regulations.ll144_page import page
+from tasks.report.regulations.ll144_tables import CUTS, Ll144Settings, Sheet, drawn, exact, sheet, small
 
 if TYPE_CHECKING:
-    from tasks.bias import ImpactTable
     from tasks.report.reading import Reading
 
-#: names by which an attribute's key or column is taken for a category of the rule
-SEX = frozenset({"sex", "gender"})
-RACE = frozenset({"race", "ethnicity", "race_ethnicity", "race_or_ethnicity", "ethnic_group"})
-_SMALL = "0.02"  # of the people assessed; the rule lets such a category be left out of the ratios, and nothing is here
+ID = "nyc_ll144"
+PAGE = "nyc_ll144.html"
+#: categories of a table, and classes, that the report prints; the page has all
 _SHOWN = 60
+_CLASSES = 5
+_NAMED = 12
+#: whose share, or whose median
+_AMONG = {"known": "people whose category is known", "all": "all people, those of unknown category included"}
+
+
+@dataclass(frozen=True)
+class Sheets:
+    """Every table of the rule that the run can fill.
+
+    Attributes:
+        selection: key → the table on the declared outcome; None where no attribute is declared for it.
+        scoring: likewise, on scores.
+        classes: class → its tables, where the tool sorts into several.
+    """
+
+    selection: dict[str, Sheet | None]
+    scoring: dict[str, Sheet | None]
+    classes: dict[str, list[Sheet]]
+
+    @property
+    def filled(self) -> list[Sheet]:
+        """Those with numbers, in the order in which they are published."""
+        several = [one for sheets in self.classes.values() for one in sheets]
+        everything = [*self.selection.values(), *several, *self.scoring.values()]
+        return [one for one in everything if one is not None and one.table is not None]
 
 
 def judge(reading: Reading) -> Findings:
-    """The calculations, the counts to publish, and what only a person can state."""
-    wanted = {
-        "sex": ("§ 5-301(b)(3)(i)", "sex", _attribute(reading, SEX)),
-        "race": ("§ 5-301(b)(3)(ii)", "race or ethnicity", _attribute(reading, RACE)),
-        "crossing": ("§ 5-301(b)(3)(iii)", "sex crossed with race or ethnicity", _crossing(reading)),
-    }
-    controls: list[Control] = []
-    blocks: list[Block] = []
-    used: list[Categories] = []
-    for key, (clause, what, attribute) in wanted.items():
-        found = None if attribute is None else categories(reading, attribute)
-        controls.append(_calculated(reading, key, clause, what, found))
-        if found is not None and found.problem is None:
-            used.append(found)
-            blocks.append(
-                _table(f"ll144-{key}", f"Selection rates and impact ratios by {what}", found, "group_metrics")
-            )
-    scored = [_scoring(reading, attribute) for _, _, attribute in wanted.values() if attribute is not None]
-    there = [s for s in scored if s is not None]
-    controls += [_scores(reading, there), _unknown(reading, used), _small(reading, used)]
-    for position, scores in enumerate(there, 1):
-        blocks.append(
-            _table(f"ll144-scores-{position}", f"Scoring rates by {scores.attribute}", scores, "group_metrics")
+    """The calculations, the counts to publish, what only a person can state, and the page to publish."""
+    settings = settings_of(reading, ID, Ll144Settings)
+    sheets = _sheets(reading, settings)
+    controls = [_calculated(reading, key, sheets, settings.decimals) for key in CUTS]
+    controls += [
+        _classes(reading, sheets), _scores(reading, sheets, settings), _unknown(reading, sheets),
+        _small(reading, sheets, settings), *_human(reading),
+    ]  # fmt: skip
+    blocks: list[Block] = [Paragraph(line(f"{NO_THRESHOLD} {disclosed(settings)}"))]
+    blocks += [
+        drawn(id, one, settings.decimals, most=_SHOWN)
+        for id, one in identified(sheets.filled)
+        if one.outcome is None or one.outcome in list(sheets.classes)[:_CLASSES]
+    ]
+    if len(sheets.classes) > _CLASSES:
+        blocks.append(Paragraph(line(f"Tables of {len(sheets.classes) - _CLASSES} more classes are in {PAGE}.")))
+    made: tuple[tuple[str, Document], ...] = ()
+    if sheets.filled:
+        made = ((PAGE, page(reading, identified(sheets.filled), settings, disclosed(settings))),)
+    return Findings(tuple(controls), tuple(blocks), made)
+
+
+NO_THRESHOLD = "The law sets no threshold. A limit such as 0.8 is the policy’s of whoever runs this audit."
+
+
+def disclosed(settings: Ll144Settings) -> str:
+    """What the rule leaves open, and how it was set."""
+    if settings.small_share is None:
+        left = "No category is left out of the ratios for being small."
+    else:
+        share = f"{limit(100 * settings.small_share)} %"
+        left = (
+            f"Categories of less than {share} of {_AMONG[settings.small_of]} are left out of the ratios before the"
+            " highest rate is taken."
         )
-    controls += _human(reading)
-    note = "The law sets no threshold. A limit such as 0.8 is the policy’s of whoever runs this audit."
-    return Findings(tuple(controls), (Paragraph(line(note)), *blocks))
+    return f"{left} The median score is that of {_AMONG[settings.median_of]}."
 
 
-# ---------------------------------------------------------------- which attribute is which
+def identified(sheets: Sequence[Sheet]) -> list[tuple[str, Sheet]]:
+    """(id of the table, sheet), for links."""
+    classes = list(dict.fromkeys(one.outcome for one in sheets if one.outcome is not None))
+    found = []
+    for one in sheets:
+        part = "scores-" if one.kind == "scoring" else ""
+        part += f"class-{classes.index(one.outcome) + 1}-" if one.outcome is not None else ""
+        found.append((f"ll144-{part}{one.key}", one))
+    return found
 
 
-def _attribute(reading: Reading, words: frozenset[str]) -> str | None:
-    """The declared attribute whose key or column says what it is."""
-    for key, declared in reading.config.data.sensitive.items():
-        if {_plain(key), _plain(declared.column)} & words:
-            return key
-    return None
-
-
-def _crossing(reading: Reading) -> str | None:
-    sex, race = _attribute(reading, SEX), _attribute(reading, RACE)
-    for keys in reading.config.data.intersections:
-        if sex is not None and race is not None and set(keys) == {sex, race}:
-            return CROSSING.join(keys)
-    return None
-
-
-def _plain(text: str) -> str:
-    return "_".join(text.lower().replace("/", " ").replace("-", " ").replace("_", " ").split())
+def _sheets(reading: Reading, settings: Ll144Settings) -> Sheets:
+    several = []
+    if reading.config.model.task == "multiclass":
+        rows = (r for r in reading.group_metrics if r["metric"] == "selection_rate" and r["attribute"] is not None)
+        several = list(dict.fromkeys(r["output"] for r in rows if r["output"] is not None))
+    return Sheets(
+        {key: sheet(reading, settings, key, "selection") for key in CUTS},
+        {key: sheet(reading, settings, key, "scoring") for key in CUTS},
+        {
+            outcome: [one for key in CUTS if (one := sheet(reading, settings, key, "selection", outcome)) is not None]
+            for outcome in several
+        },
+    )
 
 
 # ---------------------------------------------------------------- controls
 
 
-def _calculated(reading: Reading, key: str, clause: str, what: str, found: Categories | None) -> Control:
-    ask = f"The selection rate and the impact ratio of each category, by {what}."
+def _calculated(reading: Reading, key: str, sheets: Sheets, decimals: int) -> Control:
+    clause, what = CUTS[key]
+    id, ask = f"ll144-{key}", f"The selection rate and the impact ratio of each category, by {what}."
+    made, scored = sheets.selection[key], sheets.scoring[key]
     verdict: Verdict = "insufficient_data"
-    if found is None:
-        key_wanted = (
-            "a crossing of both under data.intersections" if key == "crossing" else f"{what} under data.sensitive"
+    if made is None:
+        wanted = "a crossing of both under data.intersections" if key == "crossing" else f"{what} under data.sensitive"
+        return Control(
+            id, clause, ask, verdict, f"The config declares no attribute that is known to be {what}; name {wanted}."
         )
-        why = f"The config declares no attribute that is known to be {what}; name {key_wanted}."
-        return Control(f"ll144-{key}", clause, ask, verdict, why)
-    if found.problem:
-        return Control(f"ll144-{key}", clause, ask, verdict, f"Not calculated: {found.problem}.")
-    ratios = [(row.impact_ratio, row.category) for row in _impact(found).rows if row.impact_ratio is not None]
+    if made.table is None:
+        if scored is not None and scored.table is not None:
+            return Control(
+                id, clause, ask, "not_applicable", "The tool gives scores and selects nobody: see § 5-301(c)."
+            )
+        return Control(id, clause, ask, verdict, f"Not calculated: {made.problem}.")
+    ratios = [(row.impact_ratio, row.category) for row in made.table.rows if row.impact_ratio is not None]
     if not ratios:
         why = "Nobody was selected, so there is no highest rate to divide by."
-        return Control(f"ll144-{key}", clause, ask, verdict, why)
+        return Control(id, clause, ask, verdict, why)
     ratio, lowest = min(ratios, key=lambda pair: pair[0])
     why = (
-        f"Calculated for {len(found.known)} categories of {count(found.total)} people. The lowest impact ratio is"
-        f" {number(float(ratio))} ({lowest}). The law sets no threshold."
+        f"Calculated for {len(made.table.rows)} categories of {count(made.assessed)} people. The lowest impact ratio is"
+        f" {exact(ratio, decimals)} ({lowest}). The law sets no threshold."
     )
-    return Control(f"ll144-{key}", clause, ask, "satisfied", why, pointers(reading, "group_metrics"))
+    return Control(id, clause, ask, "satisfied", why, pointers(reading, *made.sources))
 
 
-def _impact(found: Categories, small_share: str | None = None) -> ImpactTable[str]:
-    """The rule's table of an attribute."""
-    from tasks.bias import impact_table
-
-    counts = {c.group: (c.n, c.selected) for c in found.known}
-    return impact_table(counts, unknown=found.unknown, small_share=small_share)
-
-
-def _scoring(reading: Reading, attribute: str) -> Categories | None:
-    found = categories(reading, attribute, "scoring_rate")
-    return None if found.problem else found
-
-
-def _scores(reading: Reading, scored: list[Categories]) -> Control:
-    clause, ask = (
-        "§ 5-301(c)",
-        "Where scores are given: the share of each category above the median score, and its impact ratio.",
-    )
-    if not scored:
-        if reading.config.model.task == "multiclass":
-            why = "The model sorts into classes: no single score stands for the outcome."
-            return Control("ll144-scores", clause, ask, "not_applicable", why)
-        return Control("ll144-scores", clause, ask, "insufficient_data", "Not computed: the run has no scoring rates.")
-    why = "Calculated from scores strictly above the median of all scores, those of unknown category included."
-    return Control("ll144-scores", clause, ask, "satisfied", why, pointers(reading, "group_metrics"))
+def _classes(reading: Reading, sheets: Sheets) -> Control:
+    id, clause, ask = "ll144-classes", "§ 5-301(b)", "A tool that sorts into classes: all of this for each class."
+    if reading.config.model.task != "multiclass":
+        return Control(id, clause, ask, "not_applicable", "The tool does not sort into more than two classes.")
+    expected = [key for key in CUTS if sheets.selection[key] is not None]
+    short = [
+        outcome for outcome, made in sheets.classes.items() if [one for one in made if one.table is None] or not made
+    ]
+    if not sheets.classes or short or not expected:
+        why = f"Not calculated for {', '.join(short[:_NAMED])}." if short else "No class has rates of its own."
+        return Control(id, clause, ask, "insufficient_data", why)
+    why = f"Calculated for each of {len(sheets.classes)} classes, by {len(expected)} of the {len(CUTS)} divisions."
+    status: Verdict = "satisfied" if len(expected) == len(CUTS) else "insufficient_data"
+    return Control(id, clause, ask, status, why, pointers(reading, "group_metrics"))
 
 
-def _unknown(reading: Reading, used: list[Categories]) -> Control:
-    clause, ask = (
-        "§ 5-301(b)(5)",
-        "The number of people assessed who are left out because their category is unknown.",
-    )
+def _scores(reading: Reading, sheets: Sheets, settings: Ll144Settings) -> Control:
+    id, clause = "ll144-scores", "§ 5-301(c)"
+    ask = "Where scores are given: the share of each category above the median score, and its impact ratio."
+    if reading.config.model.task == "multiclass":
+        why = "The model sorts into classes: no single score stands for the outcome."
+        return Control(id, clause, ask, "not_applicable", why)
+    made = [one for one in sheets.scoring.values() if one is not None]
+    lacking = [one for one in made if one.table is None]
+    if not made or lacking:
+        why = f": {lacking[0].problem}." if lacking else ": the config declares neither sex nor race or ethnicity."
+        return Control(id, clause, ask, "insufficient_data", f"Not computed{why}")
+    absent = [CUTS[key][1] for key, one in sheets.scoring.items() if one is None]
+    why = f"Calculated from scores strictly above the median of {_AMONG[settings.median_of]}."
+    why += f" Lacking, since no attribute is declared: {', '.join(absent)}." if absent else ""
+    evidence = pointers(reading, *dict.fromkeys(source for one in made for source in one.sources))
+    return Control(id, clause, ask, "insufficient_data" if absent else "satisfied", why, evidence)
+
+
+def _unknown(reading: Reading, sheets: Sheets) -> Control:
+    id, clause = "ll144-unknown", "§ 5-301(b)(5)"
+    ask = "The number of people assessed who are left out because their category is unknown."
+    used = {one.attribute: one for one in sheets.filled if one.outcome is None and one.kind == "selection"}
+    used = used or {one.attribute: one for one in sheets.filled if one.outcome is None}
     if not used:
-        return Control("ll144-unknown", clause, ask, "insufficient_data", "No categories were counted.")
+        return Control(id, clause, ask, "insufficient_data", "No categories were counted.")
     from tasks.bias import cross_foot
 
-    told = "; ".join(f"{c.attribute}: {count(c.unknown)}" for c in used)
-    apart = cross_foot({c.attribute: _impact(c) for c in used})
-    why = " ".join([f"Left out and counted: {told}.", *apart])
-    return Control("ll144-unknown", clause, ask, "satisfied", why, pointers(reading, "group_metrics"))
+    tables = {attribute: one.table for attribute, one in used.items() if one.table is not None}
+    told = "; ".join(f"{attribute}: {count(table.unknown)}" for attribute, table in tables.items())
+    apart = cross_foot(tables)
+    why = f"Left out and counted: {told}."
+    why += f" The tables do not add up to the same. {' '.join(apart)}" if apart else ""
+    return Control(id, clause, ask, "satisfied", why, pointers(reading, *_sources(used.values())))
 
 
-def _small(reading: Reading, used: list[Categories]) -> Control:
-    clause = "§ 5-301(d)"
-    share = f"{limit(100 * float(_SMALL))} %"
-    ask = f"A category of less than {share} may be left out of the ratios, if its count and rate are published."
+def _small(reading: Reading, sheets: Sheets, settings: Ll144Settings) -> Control:
+    id, clause = "ll144-small", "§ 5-301(d)"
+    ask = "A category of less than 2 % may be left out of the ratios, if its count and rate are published with why."
+    used = [one for one in sheets.filled if one.outcome is None]
     if not used:
-        return Control("ll144-small", clause, ask, "insufficient_data", "No categories were counted.")
-    small = [
-        f"{row.category} ({percent(row.n / f.total)})" for f in used for row in _impact(f, _SMALL).rows if row.excluded
+        return Control(id, clause, ask, "insufficient_data", "No categories were counted.")
+    left = [
+        f"{row.category} ({count(row.counted)} of {count(row.n)}, rate {exact(row.rate, settings.decimals)};"
+        f" {row.excluded})"
+        for one in used
+        if one.table is not None
+        for row in one.table.rows
+        if row.excluded
     ]
-    why = f"None was left out. Below {share} of those with a known category: {', '.join(small[:12]) or 'none'}"
-    why += f" and {len(small) - 12} more." if len(small) > 12 else "."
-    return Control("ll144-small", clause, ask, "satisfied", why, pointers(reading, "group_metrics"))
+    below = [
+        f"{category} ({percent(float(share))})"
+        for one in used
+        if one.table is not None
+        for category, _, share in small(one.table)
+    ]
+    if left:
+        why = f"Left out before the highest rate was taken: {_listed(left)}."
+    else:
+        below = list(dict.fromkeys(below))
+        why = f"None was left out. Below 2 % of {_AMONG[settings.small_of]}: {_listed(below) or 'none'}."
+    return Control(id, clause, ask, "satisfied", why, pointers(reading, *_sources(used)))
+
+
+def _sources(used: Iterable[Sheet]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(source for one in used for source in one.sources))
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return ", ".join(texts[:_NAMED]) + more
 
 
 def _human(reading: Reading) -> list[Control]:
@@ -169,15 +245,25 @@ def _human(reading: Reading) -> list[Control]:
             "Who ran this audit, and whether they are independent, is not recorded.",
         ),
         attested(
-            reading, "ll144-data", "§ 5-302", "Historical data of the tool; test data only with a reason, and"
-            " how they were made.",
-            "data_source", "Whether the audited data are historical or test data is not recorded.",
+            reading, "ll144-data", "§§ 5-302, 5-303(a)", "Source and explanation of the data: historical data of the"
+            " tool’s use, and of whose.",
+            "data_source", "Where the audited data come from, and whether they are historical, is not recorded.",
+        ),
+        attested(
+            reading, "ll144-test-data", "§ 5-302(b)", "Test data only where historical data do not do: why, and how"
+            " they were made.",
+            "test_data", "Whether test data were used, why, and how they were made, is not recorded.",
         ),
         attested(
             reading, "ll144-distribution", "§ 5-303(a)", "Published: date and summary of the audit, source and"
             " explanation of the data, counts, rates and ratios, and since when the tool is distributed.",
             "distribution_date",
             f"This audit ended on {done}; since when the tool is in use is not recorded.",
+        ),
+        attested(
+            reading, "ll144-year", "NYC Admin. Code § 20-871(a)(1)", "The tool is used only within one year of its"
+            " latest audit.", "use_within_a_year",
+            f"This audit ended on {done}; how long the tool is used on it is not recorded.",
         ),
         attested(
             reading, "ll144-notice", "§ 5-304", "Candidates and employees are told, at least ten business days"
@@ -187,37 +273,11 @@ def _human(reading: Reading) -> list[Control]:
     ]  # fmt: skip
 
 
-# ---------------------------------------------------------------- tables as the rule wants them published
-
-
-def _table(id: str, caption: str, found: Categories, source: str) -> Table:
-    rows = [
-        (
-            (name(row.category),),
-            (num(count(row.n)),),
-            (num(count(row.counted)),),
-            (num(number(None if row.rate is None else float(row.rate))),),
-            (num(number(None if row.impact_ratio is None else float(row.impact_ratio))),),
-        )
-        for row in _impact(found).rows[:_SHOWN]
-    ]
-    scoring = "scoring" in caption.lower()
-    columns = (
-        Column("Category", weight=1.6),
-        Column("People", "right"),
-        Column("Above the median" if scoring else "Selected", "right"),
-        Column("Scoring rate" if scoring else "Selection rate", "right"),
-        Column("Impact ratio", "right"),
-    )
-    more = f" {len(found.known) - _SHOWN} more categories are in the table." if len(found.known) > _SHOWN else ""
-    note = f"{count(found.unknown)} people of unknown category are left out.{more}"
-    return Table(id, caption, columns, tuple(rows), line(note), (source,))
-
-
 PACK = Pack(
-    id="nyc_ll144",
+    id=ID,
     title="New York City Local Law 144",
     legal_status="In force (6 RCNY §§ 5-300 to 5-304).",
     source="P",
     judge=judge,
+    settings=Ll144Settings,
 )

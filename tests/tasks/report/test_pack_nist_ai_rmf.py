@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.tasks.report.pack_runs import RUNS, attested_by_all, changed, clauses, controls, expected, letters
+
+PACK = "nist_ai_rmf"
+#: control → clause, and its status in each of RUNS: tabular, full, plain (no policy, reference, groups), regression,
+#: weighted, image, refused, unreadable, incomplete. s: satisfied, n: not, i: insufficient data, h: human required.
+TABLE = {
+    "nist-2-8": ("MEASURE 2.8", "hhhhhhhih"),
+    "nist-2-9": ("MEASURE 2.9", "issiiiiii"),
+    "nist-2-11": ("MEASURE 2.11", "nsiinsiin"),
+    "nist-2-13": ("MEASURE 2.13", "issiiiiii"),
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_statuses(tmp_path, run: str) -> None:
+    assert letters(PACK, RUNS[run](tmp_path)) == expected(TABLE, run)
+
+
+def test_clauses(tmp_path) -> None:
+    assert clauses(PACK, RUNS["full"](tmp_path)) == {id: clause for id, (clause, _) in TABLE.items()}
+
+
+def test_what_people_state_is_taken_with_who_role_and_date(tmp_path) -> None:
+    found = controls(PACK, attested_by_all(PACK, RUNS["full"](tmp_path)))
+    assert {c.status for c in found.values()} == {"satisfied"}
+    for control in found.values():
+        if control.attestation is not None:
+            assert "Attested by A. Person, head of models, 2026-11-20: It is so. Not checked" in control.rationale
+
+
+def test_fairness_needs_its_declared_thresholds_kept(tmp_path) -> None:
+    broken = controls(PACK, RUNS["tabular"](tmp_path / "a"))["nist-2-11"]
+    assert (broken.status, "2 do not hold" in broken.rationale) == ("not_satisfied", True)
+    undeclared = changed(RUNS["full"](tmp_path / "b"), policy=[{"metric": "accuracy", "min": 0.8}])
+    assert controls(PACK, undeclared)["nist-2-11"].status == "satisfied"
+
+
+def test_values_with_an_interval_are_counted(tmp_path) -> None:
+    reading = RUNS["full"](tmp_path)
+    valued = [r for r in reading.group_metrics if r["value"] is not None]
+    told = controls(PACK, reading)["nist-2-13"].rationale
+    assert f"{len(valued)} of {len(valued)} measured values have a 95\u00a0% interval." in told
