@@ -11,8 +11,10 @@ import re
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from configs.blocks import Block, Real, Scalar, Whole
+from configs.reasons import ReasonsConfig, with_reasons
 
 #: joins the keys of a crossing, as in a policy on `sex × race`
 CROSSING = " × "
@@ -30,29 +32,12 @@ PATTERNS = {
 }
 
 
-def _no_flag(value: Any) -> Any:
-    # Python takes True for 1, so `rows: true` would explain a single row.
-    if isinstance(value, bool):
-        raise PydanticCustomError("number_type", "Input should be a number")
-    return value
-
-
-Whole = Annotated[int, BeforeValidator(_no_flag)]
-Real = Annotated[float, BeforeValidator(_no_flag)]
-#: a value as it may stand in a data column
-Scalar = bool | int | float | str
 #: one class of the target, or several
 Classes = Scalar | Annotated[list[Scalar], Field(min_length=1)]
 Probability = Annotated[Real, Field(ge=0, le=1)]
 Digest = Annotated[str, StringConstraints(pattern=_DIGEST)]
 #: a folder under reports/: nothing that a file system or a link could read in another way
 Name = Annotated[str, StringConstraints(pattern=_NAME)]
-
-
-class Block(BaseModel):
-    """A mapping in the config: unknown keys are errors, values are never changed after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, allow_inf_nan=False)
 
 
 class ImageConfig(Block):
@@ -252,7 +237,13 @@ class BiasConfig(Block):
 class PolicyCheck(Block):
     """A threshold declared before the run. On an attribute it holds for its worst group."""
 
-    metric: str = Field(min_length=1)
+    # Whoever reads the published schema need not name what kind reasons is called.
+    model_config = ConfigDict(json_schema_extra=lambda schema: schema.pop("required"))
+
+    kind: Literal["metric", "reasons"] = Field(
+        default="metric", description="reasons: how often the principal reasons name a protected attribute."
+    )
+    metric: str = Field(min_length=1, description="Of kind metric, where it is needed.")
     attribute: str | None = None
     group: str | None = None
     min: Real | None = None
@@ -261,9 +252,20 @@ class PolicyCheck(Block):
     confidence: Literal["point", "interval"] = "point"
     technique: str | None = Field(default=None, description="Of attribution_gap and the like; absent: the worst.")
     feature: str | None = Field(default=None, description="Of attribution_gap; absent: the worst.")
+    max_protected: Annotated[Whole, Field(ge=0)] | None = Field(
+        default=None, description="Of kind reasons: adverse decisions that may name a protected attribute."
+    )
+    include_proxies: bool = Field(default=False, description="Of kind reasons: strong proxies count too.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_fits(cls, data: Any) -> Any:
+        return with_reasons(data)
 
     @model_validator(mode="after")
     def _has_limits(self) -> PolicyCheck:
+        if self.kind == "metric" and (self.max_protected is not None or self.include_proxies):
+            raise ValueError("max_protected and include_proxies are for kind reasons")
         if self.min is None and self.max is None:
             raise ValueError("a check needs min or max")
         if self.min is not None and self.max is not None and self.min > self.max:
@@ -274,15 +276,30 @@ class PolicyCheck(Block):
 
 
 class RowsShown(Block):
+    """What a report may print of single persons."""
+
     show: Annotated[Whole, Field(ge=0, le=50)] = 3
-    redact: list[str] = []
+    redact: list[str] = Field(default=[], description="Columns of which no value is printed in any form.")
+    ids: Literal["hashed", "plain"] = Field(
+        default="hashed", description="How values of data.id are printed; hashed: under a key that the report lacks."
+    )
 
 
 class ReportConfig(Block):
-    regulations: list[str] = []
-    formats: list[Literal["html", "pdf", "json", "markdown"]] = ["html", "pdf", "json", "markdown"]
+    regulations: list[str] = Field(
+        default=[], description="Packs by name, or of one's own: a .yaml or .py file, or module:NAME."
+    )
+    settings: dict[str, dict[str, Any]] = Field(default={}, description="Regulation → what its pack leaves open.")
+    formats: list[Literal["html", "pdf", "json", "markdown", "cyclonedx", "model_card"]] = [
+        "html", "pdf", "json", "markdown", "cyclonedx", "model_card",
+    ]  # fmt: skip
     rows: RowsShown = RowsShown()
     attestations: dict[str, Any] = Field(default={}, description="What only a person can state: owner, intended use, …")
+
+    @property
+    def packs(self) -> tuple[str, ...]:
+        """Regulations that are packs of the user's own: files that are in no run."""
+        return tuple(name for name in self.regulations if name.endswith((".yaml", ".yml", ".py")) or ":" in name)
 
 
 class ScheduleConfig(Block):
@@ -316,6 +333,7 @@ class AuditConfig(Block):
     model: ModelConfig
     data: DataConfig
     explain: ExplainConfig = ExplainConfig()
+    reasons: ReasonsConfig = ReasonsConfig()
     bias: BiasConfig = BiasConfig()
     policy: list[PolicyCheck] = []
     report: ReportConfig = ReportConfig()
@@ -346,6 +364,8 @@ class AuditConfig(Block):
                     )
         known = {CROSSING.join(keys) for keys in self.data.attributes}
         for number, check in enumerate(self.policy):
+            if check.kind == "reasons" and not self.data.sensitive:
+                raise ValueError(f"policy.{number}.kind: reasons needs data.sensitive, which names what is protected")
             if check.attribute is not None and check.attribute not in known:
                 raise ValueError(
                     f"policy.{number}.attribute: {check.attribute} is not declared under data;"

@@ -177,6 +177,14 @@ TABLES: dict[str, pa.Schema] = {
         ("row_id", ROW_ID), ("rank", _WHOLE), ("code", _TEXT), ("text", _TEXT),
         ("features", pa.list_(_TEXT)), ("contribution", _REAL),
     ),
+    # One for each adverse decision whose reasons are stated, where a language file gives a letter.
+    "letters": _table(("row_id", ROW_ID), ("language", _TEXT), ("text", _TEXT)),
+    # What change would alter an adverse decision: lines of one rank are one change, the smallest first; without a
+    # feature none was found. `score` is the model's after the change.
+    "counterfactuals": _table(
+        ("row_id", ROW_ID), ("rank", _WHOLE), ("feature", _TEXT), ("from", _TEXT), ("to", _TEXT), ("score", _REAL),
+        ("crosses", _FLAG), ("text", _TEXT),
+    ),
     "drift": _table(
         ("kind", _TEXT), ("attribute", _TEXT), ("feature", _TEXT), ("measure", _TEXT), ("value", _REAL),
         ("threshold", _REAL), ("status", _TEXT),

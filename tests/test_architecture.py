@@ -317,7 +317,9 @@ TABLES = {
     "explanation_quality": "technique, output, measure, value, std_error, direction, n_rows, status",
     "reason_codes": "row_id, rank, code, text, features, contribution",
     "drift": "kind, attribute, feature, measure, value, threshold, status",
-    # Not in DESIGN's list: global shape came later.
+    # Not in DESIGN's list: the letters of reasons and what would alter a decision, and global shape, came later.
+    "letters": "row_id, language, text",
+    "counterfactuals": "row_id, rank, feature, from, to, score, crosses, text",
     "effects": "row_id, output, feature, with_feature, measure, point, position, value, with_position, with_value,"
     " effect, std_error, ci_low, ci_high, n_rows",
     # Nor are the curves of groups, what a disparity comes from, what would change it, and what that rests on.

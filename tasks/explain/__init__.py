@@ -19,7 +19,7 @@ from tasks.explain import (
     smooth_grad,
     smooth_grad_image,
 )
-from tasks.explain.base import Modality, Problem, Technique
+from tasks.explain.base import Modality, Player, Problem, Technique
 
 #: every technique, in the order of tables and reports; a name may stand for a technique of each modality
 TECHNIQUES: tuple[Technique, ...] = (
@@ -49,7 +49,7 @@ def technique_of(name: str, modality: Modality) -> Technique | None:
 
 
 from tasks.explain.again import Again, explained_again, why_not_again  # noqa: E402
-from tasks.explain.contributions import contributions  # noqa: E402
+from tasks.explain.contributions import Contributions, contributions  # noqa: E402
 from tasks.explain.problem import problem_of  # noqa: E402
 from tasks.explain.stage import (  # noqa: E402 - the stage works on the table above
     check_techniques,
@@ -62,6 +62,8 @@ from tasks.explain.stage import (  # noqa: E402 - the stage works on the table a
 __all__ = [
     "TECHNIQUES",
     "Again",
+    "Contributions",
+    "Player",
     "Problem",
     "Technique",
     "check_techniques",

@@ -29,13 +29,16 @@ from tasks.explain.engine.masking import MaskedMeans, masked_means
 from tasks.explain.engine.smooth_regression import MOST_PAIRS, SmoothRegression, choose_smoothness
 from tasks.watch import Watch
 
+#: (n, m, g) values and their standard errors → (n,) bool: which rows need no more coalitions
+Settled = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 Estimator = Literal[
     "auto", "exact", "kernel", "gradient", "shap.exact", "shap.kernel", "shap.permutation", "shap.gradient", "shap.deep"
 ]  # fmt: skip
 
 #: coalitions of a row where nothing else is said: all of them up to eleven players
 COALITIONS = 2048
-#: coalitions of the first stage, where a tolerance is set: the next ones have twice as many as the one before
+#: coalitions of the first stage, where not every row gets all: the next ones have twice as many as the one before
 FIRST_STAGE = 256
 #: players up to which every coalition may be asked for
 MOST_EXACT = 16
@@ -164,7 +167,13 @@ class _Step:
 
 
 def prepare_kernel(
-    problem: Problem, coalitions: Coalitions, regression: str, watch: Watch, tolerance: float | None = None
+    problem: Problem,
+    coalitions: Coalitions,
+    regression: str,
+    watch: Watch,
+    tolerance: float | None = None,
+    settled: Settled | None = None,
+    first: int = FIRST_STAGE,
 ) -> Prepared:
     """Shapley values from coalitions: exact where all are there, else kernel SHAP with a standard error.
 
@@ -172,17 +181,21 @@ def prepare_kernel(
         regression: auto, smooth or least_squares.
         tolerance: standard error at which a row's values are good enough; None: all coalitions for every row.
             What a row gets depends on the row alone: the stages are the same for all.
+        settled: tells in the place of a tolerance which rows' values are good enough.
+        first: coalitions of the first stage, where there are several.
     """
+    if tolerance is not None:
+        settled = _within(tolerance)
     g, b = len(problem.players), len(problem.background)
     base = problem.predictor(problem.background, problem.kind, watch).mean(axis=0)
     facts: dict[str, Any] = {
-        "estimator": "exact" if coalitions.exact and tolerance is None else "kernel",
+        "estimator": "exact" if coalitions.exact and settled is None else "kernel",
         "coalitions": coalitions.count + 2,
         "background_rows": b,
     }
     if g == 1:  # one player has it all
         return Prepared(_alone(problem, base), facts, evaluations=b)
-    stages = _stages(problem, coalitions, tolerance)
+    stages = _stages(problem, coalitions, first if settled is not None else None)
     means = masked_means(problem, stages[0].both, watch)
     of_stage = [means, *(means.of(stage.both) for stage in stages[1:])]
     spent = b + means.evaluations
@@ -209,21 +222,23 @@ def prepare_kernel(
         for stage, each, of in zip(stages, of_stage, smooth, strict=True)
     ]
     few = max(1, MOST_VALUES // (coalitions.count * len(problem.outputs)))
+    if settled is not None:
+        facts["stages"] = [stage.coalitions.count + 2 for stage in stages]
     if tolerance is not None:
-        facts |= {"tolerance": tolerance, "stages": [stage.coalitions.count + 2 for stage in stages]}
+        facts["tolerance"] = tolerance
 
     def explain(rows: np.ndarray, explained: np.ndarray) -> Attribution:
         parts = [slice(start, min(start + few, len(rows))) for start in range(0, len(rows), few)]
-        found = zip(*(_solved(problem, base, steps, rows[p], explained[p], tolerance) for p in parts), strict=True)
+        found = zip(*(_solved(problem, base, steps, rows[p], explained[p], settled) for p in parts), strict=True)
         values, nothing, error, looked = map(np.concatenate, found)
         evaluations = len(rows) + b * int(looked.sum())
-        if tolerance is None:
+        if settled is None:
             return Attribution(values, nothing, None if coalitions.exact else error, evaluations=evaluations)
+        quality = {"coalitions": np.repeat(looked[:, None] + 2.0, explained.shape[1], axis=1)}
+        if tolerance is None:
+            return Attribution(values, nothing, error, quality, evaluations)
         reached = np.all(error <= tolerance, axis=2)
-        quality = {
-            "tolerance_reached": reached.astype(np.float64),
-            "coalitions": np.repeat(looked[:, None] + 2.0, explained.shape[1], axis=1),
-        }
+        quality = {"tolerance_reached": reached.astype(np.float64), **quality}
         notes = {above(tolerance, coalitions.count + 2): ~reached.all(axis=1)}
         return Attribution(values, nothing, error, quality, evaluations, {} if reached.all() else notes)
 
@@ -238,12 +253,16 @@ def above(tolerance: float, coalitions: int) -> str:
     )
 
 
-def _stages(problem: Problem, coalitions: Coalitions, tolerance: float | None) -> tuple[Stage, ...]:
-    """All coalitions at once; or with a tolerance, first few and then each time twice as many."""
+def _within(tolerance: float) -> Settled:
+    return lambda values, error: np.asarray((error <= tolerance).all(axis=(1, 2)))
+
+
+def _stages(problem: Problem, coalitions: Coalitions, first: int | None) -> tuple[Stage, ...]:
+    """All coalitions at once; or first at least so many, and then each time twice as many."""
     g = coalitions.masks.shape[1]
     counts = [coalitions.count]
-    fewest = max(FIRST_STAGE - 2, 2 * fewest_coalitions(g), 2 * (g + CHOOSING_PAIRS))
-    while tolerance is not None and counts[0] // 2 >= fewest:
+    fewest = max((first or 0) - 2, 2 * fewest_coalitions(g), 2 * (g + CHOOSING_PAIRS))
+    while first is not None and counts[0] // 2 >= fewest:
         counts.insert(0, counts[0] // 2)
     return staged(coalitions, counts, problem.generator("shap.stages"))
 
@@ -282,7 +301,7 @@ def _solved(
     steps: list[_Step],
     rows: np.ndarray,
     explained: np.ndarray,
-    tolerance: float | None,
+    settled: Settled | None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(n, m, g) values, (n, m) base, (n, m, g) standard errors, (n,) coalitions looked at."""
     asked = _Asked(problem, base, rows, explained)
@@ -296,7 +315,7 @@ def _solved(
         values[left] = step.solver.values(pairs, total)
         error[left] = 0.0 if step.stage.coalitions.exact else step.solver.std_error(pairs, total, values[left])
         looked[left] = step.stage.coalitions.count
-        left = left[:0] if tolerance is None else left[(error[left] > tolerance).any(axis=(1, 2))]
+        left = left[:0] if settled is None else left[~settled(values[left], error[left])]
         if not len(left):
             break
     return values, asked.base, error, looked

@@ -9,6 +9,7 @@ from tasks.bias import Chance, Disparity, Metric, find, four_fifths
 from tasks.contracts import Done, Finding, Severity
 from tasks.policy.checks import Number, audit_verdict, judged, urgency, worst
 from tasks.policy.numbers import chance_of, numbers_for
+from tasks.policy.reasons import judge_reasons, proxy_reason_findings, seen_in_reasons
 from tasks.policy.seen import smallest_seen
 from tasks.policy.sentences import sentence
 from tasks.policy.tables import Tables
@@ -21,23 +22,31 @@ SHOWN = 100
 
 
 def judge(config: AuditConfig, workspace: Workspace) -> Done:
-    """Judges every check of the policy from the tables `group_metrics` and `disparities`.
+    """Judges every check of the policy from the tables `group_metrics`, `disparities`, `reason_codes` and `proxies`.
 
     Raises:
         ConfigError: a check names a metric that is not known.
     """
     checks: list[dict[str, Any]] = []
+    seen = seen_in_reasons(config, workspace)
     if config.policy:
         tables = Tables.of(
             workspace.read_table("group_metrics"),
             workspace.read_table("disparities"),
-            [check.metric for check in config.policy],
+            [check.metric for check in config.policy if check.kind == "metric"],
         )
-        checks = [judge_check(config, check, tables) for check in config.policy]
+        checks = [
+            judge_reasons(check, seen) if check.kind == "reasons" else judge_check(config, check, tables)
+            for check in config.policy
+        ]
     return Done(
         stage="policy",
-        findings=tuple(finding for check in checks if (finding := _finding(check))),
-        facts={"checks": checks, "verdict": audit_verdict([check["verdict"] for check in checks])},
+        findings=(*(finding for check in checks if (finding := _finding(check))), *proxy_reason_findings(seen)),
+        facts={
+            "checks": checks,
+            "verdict": audit_verdict([check["verdict"] for check in checks]),
+            "reasons": None if seen is None else seen.facts(),
+        },
     )
 
 
@@ -133,11 +142,15 @@ def _real(value: float) -> float | None:
 def _finding(check: dict[str, Any]) -> Finding | None:
     if check["verdict"] == "satisfied":
         return None
-    metric = find(check["metric"])
     declared: Severity = check["severity"]
     # What could not be judged is no violation: it is said, but not as loud.
     severity = "warning" if check["verdict"] == "insufficient_data" and declared == "critical" else declared
     return Finding(
-        severity, f"policy_{check['verdict']}", check["sentence"],
-        evidence="disparities" if isinstance(metric, Disparity) else "group_metrics", stage="policy",
+        severity, f"policy_{check['verdict']}", check["sentence"], evidence=_evidence(check), stage="policy",
     )  # fmt: skip
+
+
+def _evidence(check: dict[str, Any]) -> str:
+    if check.get("kind") == "reasons":
+        return "reason_codes"
+    return "disparities" if isinstance(find(check["metric"]), Disparity) else "group_metrics"

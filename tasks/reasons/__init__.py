@@ -1,5 +1,9 @@
 """Why a decision was adverse: the principal reasons of each, as a creditor must be able to state them."""
 
-from tasks.reasons.stage import principal_reasons, state_reasons
+from tasks.reasons.letters import letter
+from tasks.reasons.principal import principal_reasons
+from tasks.reasons.said import LIKELY
+from tasks.reasons.stage import state_reasons
+from tasks.reasons.texts import check_reasons, insufficient
 
-__all__ = ["principal_reasons", "state_reasons"]
+__all__ = ["LIKELY", "check_reasons", "insufficient", "letter", "principal_reasons", "state_reasons"]

@@ -129,13 +129,17 @@ def _proxies(config: AuditConfig, subject: Subject, rows: _Rows, watch: Watch) -
 
 
 def _slice_parts(subject: Subject, rows: _Rows) -> list[Part]:
-    """Attributes, and those features that are no attribute's column, as far as they part the rows at all."""
+    """Attributes, and those features that are no attribute's column, as far as they part the rows at all.
+
+    Redacted features are left out: what a slice is called names their values.
+    """
     attributes = [
         coded_attribute(attribute, column, rows.chosen, most=GROUPS)
         for attribute, column in zip(rows.attributes, rows.columns, strict=True)
     ]
     features = _features(subject, rows, bins=BINS, most=VALUES)
-    parts = [*attributes, *(feature for feature in features if feature.column not in rows.columns)]
+    left_out = {*rows.columns, *subject.config.report.rows.redact}
+    parts = [*attributes, *(feature for feature in features if feature.column not in left_out)]
     return [part for part in parts if part.size > 1]
 
 

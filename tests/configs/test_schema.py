@@ -11,7 +11,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from configs import schema
+from configs import blocks, schema
 from configs.schema import AuditConfig, Block
 
 READY = ["configs/adult_income.yaml", "configs/digit_scenes.yaml"]
@@ -37,7 +37,7 @@ def test_five_keys_are_enough(valid):
     assert found.bias.confidence == 0.95
     assert found.bias.resamples == 2000
     assert found.bias.min_group_size == 30
-    assert found.report.formats == ["html", "pdf", "json", "markdown"]
+    assert found.report.formats == ["html", "pdf", "json", "markdown", "cyclonedx", "model_card"]
     assert (found.report.rows.show, found.report.rows.redact) == (3, [])
     assert found.run.task_runner == "threads"
     assert found.policy == []
@@ -88,7 +88,7 @@ def _blocks(kind: type[BaseModel] = AuditConfig) -> typing.Iterator[type[BaseMod
 
 def test_every_block_refuses_what_it_does_not_know_and_is_never_changed():
     kinds = set(_blocks())
-    assert len(kinds) == 16
+    assert len(kinds) == 18
     for kind in kinds:
         assert kind.model_config["frozen"] is True
         assert kind.model_config["extra"] == ("allow" if kind.__name__ == "Expectation" else "forbid")
@@ -108,7 +108,7 @@ def test_every_number_of_the_schema_refuses_a_flag():
                 part = stack.pop()
                 parts = typing.get_args(part)
                 if typing.get_origin(part) is typing.Annotated:
-                    if all(getattr(m, "func", None) is not schema._no_flag for m in part.__metadata__):
+                    if all(getattr(m, "func", None) is not blocks._no_flag for m in part.__metadata__):
                         stack.append(part.__origin__)
                 elif bool in parts:  # any single value
                     stack.extend(set(parts) - {bool, int, float})

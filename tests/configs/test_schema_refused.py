@@ -125,7 +125,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"model__classes": ["a", "b"], "data__target__favorable": "c"}, "favorable: c is not a class; available: a, b"),
     ({"model__classes": ["a", "b"], "data__target__positive": ["a", "d", "e"]}, "positive: d, e is not a class"),
     # report, schedule, run
-    ({"report__formats": ["html", "docx"]}, "'html', 'pdf', 'json' or 'markdown'"),
+    ({"report__formats": ["html", "docx"]}, "'html', 'pdf', 'json', 'markdown', 'cyclonedx' or 'model_card'"),
     ({"report__formats": "html"}, "valid list"),
     ({"report__rows__show": 51}, "less than or equal to 50"),
     ({"report__rows__show": -1}, "greater than or equal to 0"),

@@ -44,6 +44,8 @@ COLUMNS = {
     "explanation_quality": "technique:text output:text measure:text value:real std_error:real direction:text"
     " n_rows:whole status:text",
     "reason_codes": "row_id:id rank:whole code:text text:text features:texts contribution:real",
+    "letters": "row_id:id language:text text:text",
+    "counterfactuals": "row_id:id rank:whole feature:text from:text to:text score:real crosses:flag text:text",
     "curves": "attribute:text group:text output:text curve:text point:whole x:real y:real ci_low:real ci_high:real"
     " n:whole",
     "proxies": "attribute:text group:text feature:text measure:text value:real status:text reason:text ci_low:real"

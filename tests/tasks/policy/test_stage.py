@@ -74,7 +74,7 @@ def test_a_significant_difference_is_said_beside_a_satisfied_ratio(audit) -> Non
 
 def test_no_policy_is_satisfied(audit) -> None:
     done = _rates({"a": (1, 2), "b": (2, 2)}, audit, [])
-    assert done.facts == {"checks": [], "verdict": "satisfied"}
+    assert done.facts == {"checks": [], "verdict": "satisfied", "reasons": None}
 
 
 def test_facts_are_json_with_all_keys(audit) -> None:

@@ -105,6 +105,22 @@ def test_of_very_many_rows_a_sample_is_looked_at_and_the_report_says_so(traced, 
     assert any("measured on 1,000 rows" in text for text in done.limitations)
 
 
+def test_values_of_redacted_features_name_no_slice(traced):
+    config, workspace, first, _ = traced
+    used = {part.partition(" ")[0] for row in workspace.read_table("slices").to_pylist() for part in row["parts"]}
+    redact = sorted(used - set(config.data.sensitive))
+    assert redact
+    rows = config.report.rows.model_copy(update={"redact": redact})
+    hidden = config.model_copy(update={"report": config.report.model_copy(update={"rows": rows})})
+    done = trace_sources(hidden, workspace, Watch())
+    assert isinstance(done, Done)
+    texts = [part for row in workspace.read_table("slices").to_pylist() for part in row["parts"]]
+    texts += [finding.text for finding in done.findings if finding.evidence == "slices"]
+    assert texts
+    assert not [text for text in texts for name in redact if f"{name} " in text]
+    assert isinstance(trace_sources(config, workspace, Watch()), Done)  # for those that share the run
+
+
 def test_without_attributes_there_is_nothing_to_trace(tmp_path):
     config = load_config("configs/adult_income.yaml", ["data.sensitive={}", "data.intersections=[]", "policy=[]"])
     result = trace_sources(config, begin(tmp_path, config.name, new_run_id()), Watch())
