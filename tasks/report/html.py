@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from tasks.report.document import STATUS, Document, Picture
 from tasks.report.figures import svg
 from tasks.report.numbers import moment
+from tasks.report.text import href
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -42,6 +43,7 @@ def _environment() -> Environment:
     # The chart's SVG is ours and escapes what it is given; so is the stylesheet.
     made.globals["drawn"] = lambda chart, id: Markup(svg(chart, id))  # noqa: S704
     made.globals["stylesheet"] = lambda style: Markup(style)  # noqa: S704
+    made.globals["page_foot"] = lambda report_id: Markup(_page_foot(report_id))  # noqa: S704
     made.globals["data_uri"] = _data_uri
     made.filters["href"] = href
     made.filters["moment"] = moment
@@ -49,9 +51,10 @@ def _environment() -> Environment:
     return made
 
 
-def href(target: str) -> str:
-    """An anchor of this page, or a file of the run beside it; never another scheme."""
-    return "#" + quote(target[1:]) if target.startswith("#") else "./" + quote(target.lstrip("/"))
+def _page_foot(report_id: str) -> str:
+    """Every printed page says which report it is from. An id is letters, digits and dashes; nothing else gets here."""
+    plain = re.sub(r"[^A-Za-z0-9-]", "", report_id)
+    return f'@page {{ @bottom-left {{ content: "Report {plain}"; font: 9pt sans-serif; color: #57626d; }} }}'
 
 
 def _kind(node: Any) -> str:

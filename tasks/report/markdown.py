@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from urllib.parse import quote
 
 from tasks.report.document import (
     STATUS,
@@ -24,7 +23,7 @@ from tasks.report.document import (
     Table,
 )
 from tasks.report.numbers import moment
-from tasks.report.text import clean
+from tasks.report.text import clean, href
 
 #: what Markdown, its pipe tables, or a site's extensions (mentions, mathematics, templates) may read as markup
 _MARKUP = re.compile(r"([\\`*_{\[\]<>#|~&$@])")
@@ -121,7 +120,7 @@ def _figure(figure: Figure) -> list[str]:
     lines = [f"**{_plain(figure.caption)}**", ""]
     for panel in figure.panels:
         if isinstance(panel, Picture):
-            lines += [f"![{_plain(panel.description)}]({quote(panel.path)})", ""]
+            lines += [f"![{_plain(panel.description)}]({_target(panel.path)})", ""]
         else:
             lines.append(f"- *{_plain(panel.title)}*: {_plain(panel.description)}")
     return [*lines, "", *_footnote(figure)]
@@ -130,7 +129,7 @@ def _figure(figure: Figure) -> list[str]:
 def _footnote(node: Table | Figure) -> list[str]:
     parts = [_content(node.note)] if node.note else []
     if node.sources:
-        links = [f"[{_plain(s)}]({quote(f'artifacts/{s}.parquet')})" for s in node.sources]
+        links = [f"[{_plain(s)}]({_target(f'artifacts/{s}.parquet')})" for s in node.sources]
         parts.append(f"Source: {', '.join(links)}.")
     return [" ".join(parts), ""] if parts else []
 
@@ -159,14 +158,17 @@ def _span(span: Span) -> str:
         case "strong" | "status":
             return f"**{_inner(span.text)}**"
         case "link":
-            target = span.href if span.href.startswith("#") else quote(span.href)
-            return f"[{_inner(span.text)}]({target})"
+            return f"[{_inner(span.text)}]({_target(span.href)})"
         case "again":
             return "″"
         case "name" | "said":
             return isolated(_inner(span.text))
         case _:
             return _inner(span.text)
+
+
+def _target(to: str) -> str:
+    return href(to).removeprefix("./")
 
 
 def _inner(text: str) -> str:

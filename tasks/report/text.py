@@ -1,8 +1,9 @@
-"""Text from outside, made fit for XML, Markdown and PDF."""
+"""Text and targets from outside, made fit for XML, Markdown and PDF."""
 
 from __future__ import annotations
 
 import unicodedata
+from urllib.parse import quote
 
 _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -25,3 +26,11 @@ def _fit(char: str) -> str:
     if unicodedata.category(char) in ("Cc", "Cs") or ord(char) & 0xFFFE == 0xFFFE or char in _TURNS:
         return "\ufffd"
     return char
+
+
+def href(target: str) -> str:
+    """An anchor of the document, or a file of the run beside it; never another scheme, host or folder above."""
+    if target.startswith("#"):
+        return "#" + quote(target[1:])
+    steps = (step for step in target.split("/") if step not in ("", ".", ".."))
+    return "./" + "/".join(quote(step) for step in steps)

@@ -122,7 +122,8 @@ def test_right_to_left_names_in_sentences_are_isolated(hostile) -> None:
         ("artifacts/a b.parquet", "./artifacts/a%20b.parquet"),
         ("javascript:alert(1)", "./javascript%3Aalert%281%29"),
         ("//evil.example/x", "./evil.example/x"),
-        ("https://evil.example", "./https%3A//evil.example"),
+        ("https://evil.example", "./https%3A/evil.example"),
+        ("../../other-run/./report.html", "./other-run/report.html"),
     ],
 )
 def test_a_link_never_leaves_the_run(target: str, safe: str) -> None:

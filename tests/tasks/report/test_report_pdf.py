@@ -59,7 +59,7 @@ def test_a_picture_that_is_none_is_told() -> None:
 
 def test_its_text_is_the_documents(tabular) -> None:
     text = pdf_text(tabular.folder / "report.pdf")
-    for words in ("Not satisfied", "2 of 3 policy checks are not satisfied.", "How it was run", "1 / "):
+    for words in ("Not satisfied", "2 of 3 policy checks are not satisfied.", "Run record", "1 / "):
         assert words in text
     assert text.count(tabular.record.run_id) >= text.count("\f") - 1  # in the header of every page but the first
 
