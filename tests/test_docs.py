@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from configs.schema import AuditConfig
-from flows.cli import app
+from flows.cli import app, keys_app
 from tasks.bias import DISPARITIES, EXPLAINED, METRICS, Metric, find
 from tasks.explain import TECHNIQUES
 from tasks.report.regulations import REGULATIONS
@@ -52,7 +52,8 @@ def test_every_technique_and_setting_is_documented(technique):
 def test_every_command_is_in_the_readme():
     readme = (ROOT / "README.md").read_text()
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert {"run", "check", "list", "show", "schema", "serve"} == names
+    assert {"run", "check", "list", "show", "verify", "schema", "serve"} == names
+    names |= {f"keys {command.name}" for command in keys_app.registered_commands}
     assert all(f"keras-audit {name}" in readme for name in names)
 
 
@@ -67,6 +68,11 @@ def test_the_ready_configs_name_only_regulations_that_are_built():
     for path in (ROOT / "configs").glob("*.yaml"):
         named = (yaml.safe_load(path.read_text()).get("report") or {}).get("regulations") or []
         assert set(named) <= set(REGULATIONS)
+
+
+def test_every_regulation_is_documented():
+    text = (ROOT / "docs" / "regulations.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \| \D", text, flags=re.MULTILINE)) >= set(REGULATIONS)
 
 
 def _told() -> dict[str, tuple[str, str, str]]:
