@@ -357,7 +357,7 @@ def test_where_there_is_no_adverse_decision_reasons_do_not_apply(tmp_path, confi
 
 # The bundled model
 
-ADULT = ["model.version=1", "reasons.rows=300", "explain.background=20"]
+ADULT = ["model.version=1", "reasons={rows: 300}", "explain.background=20"]
 
 
 @pytest.fixture(scope="module")
