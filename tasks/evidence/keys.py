@@ -45,12 +45,14 @@ def new_keys(path: Path | None = None) -> KeyPair:
     With KERAS_AUDIT_SIGNING_PASSPHRASE set the private key is encrypted with it.
 
     Raises:
-        UsageError: one of the files is there already, or cannot be written.
+        UsageError: the path names no file, one of the files is there already, or cannot be written.
     """
     from cryptography.hazmat.primitives import serialization as pem
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     private = default_place() if path is None else path
+    if not private.name:
+        raise UsageError("names no file for a key", where=str(private), hint="give a path, as auditor.pem")
     public = private.with_name(f"{private.name}.pub")
     for place in (private, public):
         if os.path.lexists(place):

@@ -72,11 +72,11 @@ def verify_run(folder: Path, *, keys: Sequence[PublicKey] = (), reports: Path | 
         return Verification(None, (f"{MANIFEST}: {error}",))
     except (ValueError, RecursionError) as error:
         return Verification(None, (f"{MANIFEST}: {one_line(error, 300)}",))
-    found = Verification(statement.run_id)
-    problems = [*_digest_problems(folder, content), *_file_problems(folder, statement)]
-    found = replace(found, files=len(statement.files)).with_problems(problems)
+    found = Verification(statement.run_id, files=len(statement.files))
+    # Files come last: where they are too many to tell, whose signature it is and what the chain holds is told.
     found = _signature(found, folder, content, statement, keys)
     found = _chain(found, folder, statement, reports)
+    found = found.with_problems([*_digest_problems(folder, content), *_file_problems(folder, statement)])
     if found.problems:
         return found.with_note("the report's numbers were not compared: first every file has to be as it was")
     numbers = check_numbers(folder, statement)

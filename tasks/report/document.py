@@ -47,6 +47,7 @@ STATUS: dict[str, tuple[str, Tone]] = {
     "flagged": ("flagged", "bad"),
     "not_flagged": ("not flagged", "plain"),
     "not_evaluated": ("not evaluated", "plain"),
+    "no_threshold": ("no threshold", "plain"),
 }
 
 

@@ -16,9 +16,10 @@ from typing import Any
 
 from tasks.contracts import SCHEMA_VERSION, Done, Failed, StageResult
 from tasks.persist import values_digest
+from tasks.report.persons import printable
 from tasks.report.reading import Artifact, Reading, Row
 from tasks.report.record import MACHINE_KEYS
-from tasks.report.regulations import AS_OF, LATER, Judged, attestations, judged
+from tasks.report.regulations import AS_OF, Judged, attestations, judged
 from tasks.report.sections.limits import OWN_LIMITS
 
 #: lines of a table that the summary repeats; the rest is counted in `omitted`
@@ -196,7 +197,7 @@ def _results(reading: Reading) -> dict[str, Any]:
             **{name: _lines(reading.rows(name)) for name in ("proxies", "slices", "thresholds")},
         },
         "explanations": {
-            "techniques": [_technique(r) for r in reading.record.results if r.stage.startswith("explain/")],
+            "techniques": [_technique(reading, r) for r in reading.record.results if r.stage.startswith("explain/")],
             "importance": _lines(reading.importance),
             "agreement": _lines(reading.rows("agreement")),
             "quality": _lines(reading.rows("explanation_quality")),
@@ -213,12 +214,12 @@ def _lines(rows: Sequence[Row], keys: Sequence[str] | None = None) -> dict[str, 
     return {"rows": kept, "omitted": len(rows) - len(shown)}
 
 
-def _technique(result: StageResult) -> dict[str, Any]:
+def _technique(reading: Reading, result: StageResult) -> dict[str, Any]:
     facts = dict(result.facts) if isinstance(result, Done) else {}
     return {
         "technique": result.stage.removeprefix("explain/"),
         "state": _stage(result)["state"],
-        "facts": facts,
+        "facts": printable(reading, facts),
     }
 
 
@@ -239,11 +240,12 @@ def _controls(pack: Judged) -> list[dict[str, Any]]:
             "clause": c.clause,
             "ask": c.ask,
             "status": c.status,
-            "legal_status": pack.legal_status,
+            "legal_status": c.legal_status or pack.legal_status,
             "as_of": pack.as_of,
             "source": c.source,
             "rationale": c.rationale,
-            "evidence": [asdict(p) for p in c.evidence],
+            "evidence": [{"table": p.table, "sha256": p.sha256} for p in c.evidence if p.kind == "table"],
+            "inputs": [{"name": p.table, "sha256": p.sha256} for p in c.evidence if p.kind == "input"],
         }
         for c in pack.controls
     ]
@@ -251,8 +253,6 @@ def _controls(pack: Judged) -> list[dict[str, Any]]:
 
 def _limitations(reading: Reading) -> list[dict[str, Any]]:
     stated = [{"stage": stage, "text": sentence} for stage, sentence in reading.limitations]
-    later = [name for name in reading.config.report.regulations if name in LATER]
-    stated += [{"stage": "report", "text": f"{LATER[n]} ({n}): not evaluated by this version."} for n in later]
     return [*stated, *({"stage": "report", "text": text} for text in OWN_LIMITS)]
 
 

@@ -223,6 +223,16 @@ def test_a_missing_input_is_named_and_where_paths_start(own, copied, name, file,
     assert all(other.startswith("preprocessor: recorded") for other in more)  # it lies beside the model
 
 
+def test_an_input_that_was_not_recorded_is_named(copied):
+    def without_data(manifest):
+        kept = [one for one in manifest["predicate"]["configuration"] if one["name"] != "data"]
+        manifest["predicate"]["configuration"] = kept
+
+    edit_json(copied / "manifest.json", without_data)
+    (line,) = replay(copied, silent).problems
+    assert line.startswith("data: recorded none, found ")
+
+
 def test_a_missing_preprocessor_is_none(own, copied):
     (own / "model" / "1" / "preprocessor.skops").unlink()
     (line,) = replay(copied, silent).problems

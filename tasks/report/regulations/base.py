@@ -264,8 +264,9 @@ def attested(
     if stated is None:
         why = f"{wanted} Only a person can state this, under report.attestations.{topic}."
         return Control(id, clause, ask, "human_required", why, attestation=topic, source=source)
-    by = ", ".join(part for part in (stated.who, stated.role, stated.date) if part)
-    why = f"Attested{' by ' + by if by else ''}: {stated.statement}. Not checked by this audit."
+    signed = ", ".join(part for part in (stated.who, stated.role, stated.date) if part)
+    signed = f" {'by' if stated.who or stated.role else 'on'} {signed}" if signed else ""
+    why = f"Attested{signed}: {stated.statement.rstrip(' .')}. Not checked by this audit."
     return Control(
         id,
         clause,

@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tasks.errors import one_line
 from tasks.report.numbers import count
-from tasks.report.regulations.base import Control, Findings, Pack
+from tasks.report.regulations.base import Control, Findings, Pack, inputs
 from tasks.report.regulations.credit_reasons import (
     age_columns,
     at_most,
@@ -33,7 +34,6 @@ from tasks.report.regulations.evidenced import (
     performance,
     policy_kept,
     sensitive_inputs,
-    short,
     stated,
     together,
 )
@@ -53,11 +53,7 @@ def judge(reading: Reading) -> Findings:
     found = read_reasons(reading)
     return Findings(
         (
-            control(
-                reading, "ecoa-specific", "12 CFR 1002.9(b)(2)",
-                "Reasons are specific; “internal standards” or “failed to achieve a qualifying score” do not do.",
-                specific(reading, found),
-            ),
+            _specific(reading, found),
             control(
                 reading, "ecoa-stated", "12 CFR 1002.9(a)(2)(i)",
                 "Every adverse decision has a statement of its principal reasons.", complete(reading, found),
@@ -122,6 +118,12 @@ def judge(reading: Reading) -> Findings:
     )  # fmt: skip
 
 
+def _specific(reading: Reading, found: Reasons | None) -> Control:
+    ask = "Reasons are specific; “internal standards” or “failed to achieve a qualifying score” do not do."
+    made = control(reading, "ecoa-specific", "12 CFR 1002.9(b)(2)", ask, specific(reading, found))
+    return replace(made, evidence=(*made.evidence, *inputs(reading, "reasons_language")))
+
+
 def _nothing_filtered(reading: Reading, found: Reasons | None) -> Ruling:
     """Ranked without a hole, and which sensitive columns could have been reasons: those that the model takes."""
     ordered = in_order(reading, found)
@@ -158,7 +160,9 @@ def _background(reading: Reading, found: Reasons | None) -> Ruling:
         return Ruling("insufficient_data", why, ("reason_codes",))
     rows = reading.record.fact("reasons", "background_rows")
     many = f", {rows:,} rows" if isinstance(rows, int) else ""
-    return Ruling("satisfied", f"Compared with {short(told)}{many}, SHA-256 {str(digest)[:12]}.", ("reason_codes",))
+    return Ruling(
+        "satisfied", f"Compared with {one_line(told, 200)}{many}, SHA-256 {str(digest)[:12]}.", ("reason_codes",)
+    )
 
 
 def _recorded(reading: Reading, found: Reasons | None) -> Ruling:

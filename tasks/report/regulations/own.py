@@ -213,7 +213,8 @@ def _of_file(entry: str, where: str) -> tuple[Any, bytes]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
-            exec(compile(content, str(path), "exec"), module.__dict__)  # noqa: S102  # the user trusts it
+            # Compiled from the bytes whose digest is recorded, and under its own future imports, not this file's.
+            exec(compile(content, str(path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102
         except BaseException as error:
             del sys.modules[name]
             if not isinstance(error, Exception):

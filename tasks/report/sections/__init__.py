@@ -20,6 +20,8 @@ from tasks.report.sections.limits import limits
 from tasks.report.sections.method import method
 from tasks.report.sections.overview import overview
 from tasks.report.sections.performance import performance
+from tasks.report.sections.personal_data import personal_data
+from tasks.report.sections.reasons import reasons
 from tasks.report.sections.run_record import run_record
 from tasks.report.sections.sources import sources
 
@@ -32,12 +34,14 @@ SECTIONS: tuple[Callable[[Reading], Section], ...] = (
     sources,
     advice,
     explanations,
+    reasons,
     gate,
     drift,
     controls,
     method,
     limits,
     glossary,
+    personal_data,
     evidence,
     run_record,
 )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tasks.report.document import Block, Bullets, Column, Paragraph, Section, Table, line, said, status
+from tasks.report.document import Block, Bullets, Paragraph, Section, line, said
 from tasks.report.reading import Reading
-from tasks.report.regulations import unevaluated
 
 #: what holds for every audit
 OWN_LIMITS = (
@@ -33,11 +32,5 @@ def limits(reading: Reading) -> Section:
         blocks.append(Bullets(tuple((said(sentence),) for sentence in _once(reading))))
     else:
         blocks.append(Paragraph(line("No stage stated a limitation of its own.")))
-    later = unevaluated(reading.config)
-    if later:
-        columns = (Column("Regulation", weight=2), Column("State"))
-        rows = tuple((line(title), (status("not_evaluated"),)) for title in later)
-        note = line("The config asks for these; this version of keras-audit does not evaluate them yet.")
-        blocks.append(Table("unevaluated", "Regulations not evaluated by this version", columns, rows, note))
     blocks.append(Paragraph(line(" ".join(OWN_LIMITS))))
     return Section("limits", "Limits", tuple(blocks))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import stat
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization as pem
@@ -78,6 +79,12 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path, place):
     with pytest.raises(UsageError) as raised:
         new_keys(tmp_path / place)
     assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize("place", ["", ".", "/"])
+def test_a_place_without_a_name_is_told(place):
+    with pytest.raises(UsageError, match="names no file"):
+        new_keys(Path(place))
 
 
 def test_the_default_place_is_the_users(tmp_path, monkeypatch):

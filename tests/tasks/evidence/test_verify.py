@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tasks.evidence import verify_run
 from tasks.evidence.verify import MOST_PROBLEMS
@@ -335,6 +336,17 @@ def test_hostile_content_with_a_manifest_to_it_is_a_line(runs, copied, content, 
     assert all(problem.isprintable() for problem in found.problems)
 
 
+@pytest.mark.parametrize("policy", ["[2026-01-01]", '[!!binary "aa=="]', '["\\ud800"]', "{1: 2}", "!!set {a}"])
+def test_a_policy_of_values_that_json_has_not_is_a_line(runs, copied, policy):
+    """YAML knows dates, bytes and sets; no digest is made of them."""
+    folder = copied(runs.unsigned)
+    values = yaml.safe_load((folder / "config.yaml").read_bytes())
+    del values["policy"]
+    (folder / "config.yaml").write_text(f"{yaml.safe_dump(values)}policy: {policy}\n", encoding="utf-8")
+    redigested(folder)
+    assert _named(verify_run(folder), "config.yaml")
+
+
 def test_every_part_of_a_manifest_may_be_of_another_type(runs, copied):
     """Each value of a manifest in turn becomes something else: a line, never a traceback."""
     folder = copied(runs.unsigned)
@@ -396,6 +408,15 @@ def test_problems_without_end_are_counted(runs, copied):
     problems = verify_run(folder).problems
     assert len(problems) == MOST_PROBLEMS + 1
     assert problems[-1].endswith("more")
+
+
+def test_problems_without_end_hide_no_signature(runs, copied):
+    folder = copied(runs.first)
+    for number in range(60):
+        (folder / f"{number}.txt").touch()
+    found = verify_run(folder, keys=[runs.stranger])
+    assert _named(found, "attestation.json")
+    assert found.problems[-1] == "and 11 more"  # of 60 files and a signature
 
 
 def test_an_empty_folder_is_no_run(tmp_path):

@@ -126,7 +126,7 @@ def image_run(folder: Path) -> tuple[AuditConfig, Workspace, RunRecord]:
         maps = []
         for i in range(4):
             for j in range(4):
-                image = f"images/{technique}/{ids[i]}-{j}.png" if i < 3 else None
+                image = f"images/{technique}-{4 * i + j:04}.png" if i < 3 else None  # numbered, as the program does
                 if image:
                     workspace.write_bytes(f"artifacts/{image}", png(tone=40 * j + i))
                 layer = "conv" if technique == "gradcam" else None

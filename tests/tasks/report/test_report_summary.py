@@ -139,9 +139,8 @@ def test_attestations_given_and_wanted(tabular) -> None:
     assert "A. Auditor" in control["rationale"]
 
 
-def test_regulations_to_come_are_limitations(tabular) -> None:
+def test_what_stages_state_are_limitations(tabular) -> None:
     texts = [entry["text"] for entry in tabular.summary["limitations"]]
-    assert "GDPR, Articles 13 and 22 (gdpr): not evaluated by this version." in texts
     assert "The margin is the logit of a clipped probability." in texts
 
 
