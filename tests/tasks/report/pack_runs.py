@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from configs.schema import AuditConfig
 from tasks.contracts import Done, NotApplicable
 from tasks.report.reading import Reading
@@ -228,3 +230,24 @@ def attested_by_all(pack: str, reading: Reading) -> Reading:
     if "retention" in stated:
         stated["retention"] = {**SIGNED, "logs_months": 6, "records_years": 3, "documents_years": 10}
     return attesting(reading, **stated)
+
+
+class PackStatuses:
+    """What holds for every pack that has a table: control → clause, and a letter for each of RUNS in its order."""
+
+    pack: str
+    table: Mapping[str, tuple[str, str]]
+
+    @pytest.mark.parametrize("run", RUNS)
+    def test_statuses(self, tmp_path: Path, run: str) -> None:
+        assert letters(self.pack, RUNS[run](tmp_path)) == expected(self.table, run)
+
+    def test_clauses(self, tmp_path: Path) -> None:
+        assert clauses(self.pack, RUNS["full"](tmp_path)) == {id: clause for id, (clause, _) in self.table.items()}
+
+    def test_what_people_state_is_taken_with_who_role_and_date(self, tmp_path: Path) -> None:
+        found = controls(self.pack, attested_by_all(self.pack, RUNS["full"](tmp_path)))
+        assert {c.status for c in found.values()} == {"satisfied"}
+        for control in found.values():
+            if control.attestation is not None:
+                assert "Attested by A. Person, head of models, 2026-11-20: It is so. Not checked" in control.rationale

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
-import pytest
-
 from tasks.report.reading import Reading
-from tests.tasks.report.pack_runs import RUNS, attested_by_all, clauses, controls, expected, letters, with_facts
+from tests.tasks.report.pack_runs import (
+    RUNS,
+    PackStatuses,
+    controls,
+    with_facts,
+)
 from tests.tasks.report.report_builder import table
 
 PACK = "gdpr"
@@ -20,21 +23,8 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_statuses(tmp_path, run: str) -> None:
-    assert letters(PACK, RUNS[run](tmp_path)) == expected(TABLE, run)
-
-
-def test_clauses(tmp_path) -> None:
-    assert clauses(PACK, RUNS["full"](tmp_path)) == {id: clause for id, (clause, _) in TABLE.items()}
-
-
-def test_what_people_state_is_taken_with_who_role_and_date(tmp_path) -> None:
-    found = controls(PACK, attested_by_all(PACK, RUNS["full"](tmp_path)))
-    assert {c.status for c in found.values()} == {"satisfied"}
-    for control in found.values():
-        if control.attestation is not None:
-            assert "Attested by A. Person, head of models, 2026-11-20: It is so. Not checked" in control.rationale
+class TestStatuses(PackStatuses):
+    pack, table = PACK, TABLE
 
 
 def test_a_bare_formula_is_no_explanation(tmp_path) -> None:

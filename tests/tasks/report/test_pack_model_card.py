@@ -1,20 +1,15 @@
 from __future__ import annotations
 
-import pytest
-
 from tasks.report.document import Table
 from tasks.report.reading import Reading
 from tasks.report.regulations import REGULATIONS
 from tests.tasks.report.pack_runs import (
     RUNS,
     SIGNED,
-    attested_by_all,
+    PackStatuses,
     attesting,
     clauses,
-    controls,
-    expected,
     judge,
-    letters,
 )
 from tests.tasks.report.report_runs import large_run
 
@@ -35,21 +30,8 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_statuses(tmp_path, run: str) -> None:
-    assert letters(PACK, RUNS[run](tmp_path)) == expected(TABLE, run)
-
-
-def test_clauses(tmp_path) -> None:
-    assert clauses(PACK, RUNS["full"](tmp_path)) == {id: clause for id, (clause, _) in TABLE.items()}
-
-
-def test_what_people_state_is_taken_with_who_role_and_date(tmp_path) -> None:
-    found = controls(PACK, attested_by_all(PACK, RUNS["full"](tmp_path)))
-    assert {c.status for c in found.values()} == {"satisfied"}
-    for control in found.values():
-        if control.attestation is not None:
-            assert "Attested by A. Person, head of models, 2026-11-20: It is so. Not checked" in control.rationale
+class TestStatuses(PackStatuses):
+    pack, table = PACK, TABLE
 
 
 def _tables(reading: Reading) -> dict[str, Table]:

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import pytest
-
-from tests.tasks.report.pack_runs import RUNS, attested_by_all, clauses, controls, expected, letters
+from tests.tasks.report.pack_runs import RUNS, PackStatuses, clauses, controls
 
 PACK = "sr_26_2"
 #: control → clause, and its status in each of RUNS: tabular, full, plain (no policy, reference, groups), regression,
@@ -19,21 +17,8 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_statuses(tmp_path, run: str) -> None:
-    assert letters(PACK, RUNS[run](tmp_path)) == expected(TABLE, run)
-
-
-def test_clauses(tmp_path) -> None:
-    assert clauses(PACK, RUNS["full"](tmp_path)) == {id: clause for id, (clause, _) in TABLE.items()}
-
-
-def test_what_people_state_is_taken_with_who_role_and_date(tmp_path) -> None:
-    found = controls(PACK, attested_by_all(PACK, RUNS["full"](tmp_path)))
-    assert {c.status for c in found.values()} == {"satisfied"}
-    for control in found.values():
-        if control.attestation is not None:
-            assert "Attested by A. Person, head of models, 2026-11-20: It is so. Not checked" in control.rationale
+class TestStatuses(PackStatuses):
+    pack, table = PACK, TABLE
 
 
 def test_outcomes_are_held_against_the_thresholds_of_the_bank(tmp_path) -> None:

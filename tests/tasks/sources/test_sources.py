@@ -106,7 +106,7 @@ def test_of_very_many_rows_a_sample_is_looked_at_and_the_report_says_so(traced, 
 
 
 def test_values_of_redacted_features_name_no_slice(traced):
-    config, workspace, first, _ = traced
+    config, workspace, _, _ = traced
     used = {part.partition(" ")[0] for row in workspace.read_table("slices").to_pylist() for part in row["parts"]}
     redact = sorted(used - set(config.data.sensitive))
     assert redact
