@@ -102,8 +102,8 @@ def _compared(folder: Path, made: Path, recorded: Mapping[str, str], environment
     same = here == environment
     differences = compare_runs(folder, made, None if same else LOOSE)
     for name, digest in _inputs_of(made).items():  # those that are known only after a run
-        if recorded.get(name, digest) != digest and name not in _FREE:
-            differences.first(_differing(name, recorded[name], digest))
+        if recorded.get(name) != digest and name not in _FREE:
+            differences.first(_differing(name, recorded.get(name), digest))
     if same:
         closeness = "floats were compared bit for bit: the environment is the recorded one"
     else:
@@ -162,8 +162,9 @@ def _changed_input(config: AuditConfig, name: str, recorded: str) -> str | None:
     return None if found == recorded else _differing(name, recorded, found)
 
 
-def _differing(name: str, recorded: str, found: str | None) -> str:
-    return f"{one_line(name)}: recorded {_short(recorded)}, found {'none' if found is None else _short(found)}"
+def _differing(name: str, recorded: str | None, found: str | None) -> str:
+    was, now = ("none" if digest is None else _short(digest) for digest in (recorded, found))
+    return f"{one_line(name)}: recorded {was}, found {now}"
 
 
 def _short(digest: str) -> str:
