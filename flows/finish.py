@@ -10,8 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import yaml
-
 from configs.schema import AuditConfig
 from flows.run import Ledger, Outcome, Run
 from tasks.contracts import AuditVerdict, Done, Failed, StageResult
@@ -23,6 +21,7 @@ from tasks.evidence import (
     Signer,
     code_about,
     code_digest,
+    config_text,
     hardware,
     kept,
     lock_digest,
@@ -59,7 +58,7 @@ def finish(run: Run, ledger: Ledger, signer: Signer | None = None) -> Outcome:
     config, workspace = resolved(run.config, ledger), run.workspace
     writing = run.watch.for_task("write the report")  # no deadline: an audit that ran into one is reported too
     writing.advance(0)
-    workspace.write_bytes("config.yaml", _yaml(config))
+    workspace.write_bytes("config.yaml", config_text(config.model_dump()))
     # The report is made from what the run's folder will hold of it, so that it can be made from there again.
     content, record = kept(_record(run, ledger), workspace.folder)
     workspace.write_bytes(RECORD, content)
@@ -154,18 +153,6 @@ def resolved(config: AuditConfig, ledger: Ledger) -> AuditConfig:
     version, digest = ledger.fact("load_model", "version"), ledger.fact("load_model", "sha256")
     version = config.model.version if version is None else version
     return config.model_copy(update={"model": config.model.model_copy(update={"version": version, "sha256": digest})})
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes values out as often as they are there: config.yaml has no aliases, which no config may have."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _yaml(config: AuditConfig) -> bytes:
-    """config.yaml: every key with its value, defaults too."""
-    return yaml.dump(config.model_dump(), Dumper=_Dumper, sort_keys=False, allow_unicode=True).encode()
 
 
 def verdict_of(ledger: Ledger) -> AuditVerdict:

@@ -3,6 +3,7 @@
 from tasks.evidence.chain import predecessor_of
 from tasks.evidence.columns import LOOSE, Tolerance
 from tasks.evidence.compare import Differences, compare_runs
+from tasks.evidence.config_text import config_text
 from tasks.evidence.envelope import PublicKey, Signer
 from tasks.evidence.keys import SIGNING_KEY, TRUSTED_KEYS, KeyPair, new_keys, signing_key, trusted_keys
 from tasks.evidence.manifest import ATTESTATION, DIGEST, MANIFEST, Account, outputs, seal
@@ -30,6 +31,7 @@ __all__ = [
     "code_about",
     "code_digest",
     "compare_runs",
+    "config_text",
     "hardware",
     "kept",
     "lock_digest",

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import AuditError, one_line
+from tasks.evidence.config_text import config_text
 from tasks.evidence.opening import MAX_TEXT, Unreadable, json_values, read_file
 from tasks.evidence.provenance import code_digest
 from tasks.evidence.record import RECORD, read_record
@@ -124,19 +125,24 @@ def _config_values(folder: Path) -> Any:
 
     Raises:
         Unreadable: it cannot be read.
-        ValueError: it is nothing that keras-audit writes.
+        ValueError: it is nothing that keras-audit writes: a comment or a key given twice would tell people of another
+            config than the one that is read.
     """
     import yaml
 
-    text, depth = read_file(folder, CONFIG, MAX_TEXT).decode("utf-8"), 0
+    content = read_file(folder, CONFIG, MAX_TEXT)
+    text, depth = content.decode("utf-8"), 0
     try:
         for event in yaml.parse(text, yaml.SafeLoader):  # event by event: depth costs more than length
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _MAX_DEPTH or isinstance(event, yaml.AliasEvent):
                 raise ValueError("nested too deep, or with aliases: not written by keras-audit")
-        return yaml.safe_load(text)
+        values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError("not valid YAML") from error
+    if not isinstance(values, dict) or config_text(values) != content:
+        raise ValueError("not written by keras-audit: its values in other words, comments, or keys given twice")
+    return values
 
 
 def _config_problems(values: Any, statement: Statement) -> tuple[str, ...]:

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from tasks.errors import StorageError, one_line
 from tasks.history.entries import entries
 from tasks.history.known import FILE, Known
+from tasks.persist import turn
 
 INDEX = "index.html"
 _LOCK, _PARTIAL = ".index.lock", ".index-partial-"
 #: seconds that a process waits for another one to make the page: a thousand runs take a few
-_PATIENCE, _POLL = 60.0, 0.05
+_PATIENCE = 60.0
 
 
 def index_runs(reports: Path) -> str | None:
@@ -44,7 +43,7 @@ def write_index(reports: Path) -> Path:
 
     path = reports / INDEX
     try:
-        with _turn(reports):
+        with turn(reports / _LOCK, patience=_PATIENCE, doing="making the index"):
             _sweep(reports)
             known = Known.of(reports)
             found = entries(reports, known=known)
@@ -53,29 +52,6 @@ def write_index(reports: Path) -> Path:
     except OSError as error:
         raise StorageError(f"cannot be written ({error.strerror or error})", where=str(path)) from error
     return path
-
-
-@contextmanager
-def _turn(reports: Path) -> Iterator[None]:
-    """Holds the lock of the reports folder. Who comes last reads last, so that no run is left out."""
-    try:
-        import fcntl
-    except ImportError:  # pragma: no cover - Windows: two at once write one after the other, each a whole page
-        yield
-        return
-    until = time.monotonic() + _PATIENCE
-    handle = os.open(reports / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(handle, "ab"):
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    told = f"another process has been making it for {_PATIENCE:.0f} s"
-                    raise StorageError(told, where=str(reports / INDEX)) from error
-                time.sleep(_POLL)
-        yield
 
 
 def _sweep(reports: Path) -> None:

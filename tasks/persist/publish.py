@@ -16,12 +16,13 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.errors import StorageError, UsageError, nearest
 from tasks.persist.store import Workspace, make_folder
+from tasks.persist.turn import turn
 from tasks.persist.unfinished import FOLDER as UNFINISHED
 from tasks.persist.unfinished import sweep
 
@@ -30,7 +31,7 @@ _PARTIAL = ".partial-"
 _STALE = 24 * 3600.0  # seconds; no step is that long without writing
 _LOCK, _LATEST = ".lock", ".latest-"
 #: seconds that a run waits for another one of its name to be published: a manifest and two renames
-_PATIENCE, _POLL = 600.0, 0.02
+_PATIENCE = 600.0
 
 
 def new_run_id(now: datetime | None = None) -> str:
@@ -73,11 +74,12 @@ def publish(workspace: Workspace, seal: Callable[[Path | None], None] | None = N
     """
     parent = workspace.folder.parent
     final, link = parent / workspace.run_id, parent / f"{_LATEST}{workspace.run_id}"
-    with _turn(parent):
+    with turn(parent / _LOCK, patience=_PATIENCE, doing="publishing a run"):
         _catch_up(parent)
         if seal is not None:
             seal(_latest(parent))
         try:
+            _settle(workspace.folder)
             os.symlink(final.name, link)  # before the run has its name: whoever finds it knows what is left to do
             os.rename(workspace.folder, final)
         except OSError as error:
@@ -97,39 +99,6 @@ def publish(workspace: Workspace, seal: Callable[[Path | None], None] | None = N
     return final
 
 
-@contextmanager
-def _turn(parent: Path) -> Iterator[None]:
-    """Holds the lock of an audit's folder; the system frees it when the process ends, however it does."""
-    try:
-        import fcntl
-    except ImportError:  # pragma: no cover - Windows: runs of one name are published one at a time by their user
-        yield
-        return
-    place, until = parent / _LOCK, time.monotonic() + _PATIENCE
-    try:
-        handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise StorageError(f"cannot be written ({error.strerror or error})", where=str(place)) from error
-    with open(handle, "ab"):
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError as error:
-                if time.monotonic() > until:
-                    raise StorageError(
-                        f"another run has been publishing for {_PATIENCE:.0f} s", where=str(place), hint="start again"
-                    ) from error
-                time.sleep(_POLL)
-            except OSError as error:  # a file system without locks
-                raise StorageError(
-                    f"cannot be locked ({error.strerror or error})",
-                    where=str(place),
-                    hint="choose another folder with --reports",
-                ) from error
-        yield
-
-
 def _catch_up(parent: Path) -> None:
     """Does what a run that was killed while it published had left to do: this one has the lock, so its turn is over."""
     for link in sorted(parent.glob(f"{_LATEST}*")):
@@ -147,6 +116,16 @@ def _latest(parent: Path) -> Path | None:
     except OSError:
         return None
     return parent / name if RUN_ID.fullmatch(name) else None
+
+
+def _settle(folder: Path) -> None:
+    """Has the disk keep every file before the run has its name: `latest` never points at what a power cut emptied."""
+    for path in (*folder.rglob("*"), folder):
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def discard(workspace: Workspace) -> None:

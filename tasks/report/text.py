@@ -31,6 +31,6 @@ def _fit(char: str) -> str:
 def href(target: str) -> str:
     """An anchor of the document, or a file of the run beside it; never another scheme, host or folder above."""
     if target.startswith("#"):
-        return "#" + quote(target[1:])
+        return "#" + quote(target[1:], errors="replace")
     steps = (step for step in target.split("/") if step not in ("", ".", ".."))
-    return "./" + "/".join(quote(step) for step in steps)
+    return "./" + "/".join(quote(step, errors="surrogateescape") for step in steps)

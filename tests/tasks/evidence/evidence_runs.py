@@ -12,14 +12,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tasks.evidence import (
     RECORD,
     RENDERERS,
     Account,
     Signer,
     code_digest,
+    config_text,
     kept,
     new_keys,
     outputs,
@@ -60,9 +59,7 @@ def published(
     inputs = (("data", "d" * 64), ("policy", policy), ("code", code_digest()))
     results = tuple(_moved(result, workspace) for result in record.results)
     record = replace(record, run_id=run_id, environment=here, inputs=inputs, results=results)
-    workspace.write_bytes(
-        "config.yaml", yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True).encode()
-    )
+    workspace.write_bytes("config.yaml", config_text(config.model_dump()))
     content, record = kept(record, workspace.folder)
     workspace.write_bytes(RECORD, content)
     report = write_report(config, workspace, record)[0]

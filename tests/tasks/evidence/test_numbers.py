@@ -215,3 +215,22 @@ def test_what_differs_here_is_told(tmp_path, environment, told):
     found = verify_run(published(tmp_path, environment=environment))
     assert found.problems == ()
     assert told in found.notes[-1]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "# nothing to see\n" + text,
+        lambda text: text + "title: Another one\n",
+        lambda text: text.replace("confidence: 0.95", "confidence: 0.950"),
+    ],
+    ids=["a comment", "a key given twice", "the same number in other words"],
+)
+def test_a_config_that_people_read_otherwise_than_the_program_is_found(runs, copied, change):
+    folder = copied(runs.unsigned)
+    place = folder / "config.yaml"
+    text = place.read_text(encoding="utf-8")
+    place.write_text(change(text), encoding="utf-8")
+    assert place.read_text(encoding="utf-8") != text
+    (problem,) = _verify_redigested(folder)
+    assert problem.startswith("config.yaml: not written by keras-audit")

@@ -124,6 +124,7 @@ def test_right_to_left_names_in_sentences_are_isolated(hostile) -> None:
         ("//evil.example/x", "./evil.example/x"),
         ("https://evil.example", "./https%3A/evil.example"),
         ("../../other-run/./report.html", "./other-run/report.html"),
+        ("na\udcffme/report.html", "./na%FFme/report.html"),  # a folder whose name is no UTF-8
     ],
 )
 def test_a_link_never_leaves_the_run(target: str, safe: str) -> None:
