@@ -60,6 +60,7 @@ def check_audit(path: str, settings: Sequence[str]) -> Checked:
     """
     from tasks.explain import planned
     from tasks.load import load_data, load_model, open_model
+    from tasks.reasons import check_reasons_fit
     from tasks.validate import validate
 
     config = checked_config(path, settings)
@@ -68,6 +69,8 @@ def check_audit(path: str, settings: Sequence[str]) -> Checked:
     with TemporaryDirectory(prefix="keras-audit-") as folder:
         gate = validate(config, begin(Path(folder), config.name, new_run_id()), watch)
     assert isinstance(gate, Done)
+    if not gate.facts["refused"]:
+        check_reasons_fit(config)
     return Checked(
         name=config.name,
         model=dict(model.facts),

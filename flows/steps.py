@@ -79,7 +79,9 @@ def validate(run: Run) -> Any:
 @_step("predict every row")
 def predict(run: Run) -> Any:
     from tasks.predict import predict
+    from tasks.reasons import check_reasons_fit
 
+    check_reasons_fit(run.config)  # a wrong name is told now, not after the explanations
     return _timed(run.watch_for("predict every row"), lambda watch: predict(run.config, run.workspace, watch))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from string import Template
 from typing import Any
 
@@ -168,7 +168,7 @@ def _changes(work: Work, ids: pa.Array, found: Sequence[Sequence[Change]]) -> tu
     """Lines of `counterfactuals`, and each decision's sentences."""
     words = Words() if work.language is None else work.language.words
     names = {} if work.language is None else work.language.names
-    shown = partial(_value_text, work)
+    shown = cache(partial(_value_text, work))
     lines: dict[str, list[Any]] = {
         key: [] for key in ("row", "rank", "feature", "from", "to", "score", "crosses", "text")
     }

@@ -22,7 +22,7 @@ from tasks.reasons.changeable import Changeable, changeable_of
 from tasks.reasons.counterfactuals import cut_of
 from tasks.reasons.factors import factors_of
 from tasks.reasons.parts import Tally, Work, write_part
-from tasks.reasons.principal import members, settled
+from tasks.reasons.principal import Factor, members, settled
 from tasks.reasons.said import STAGE, changeable_facts, finding, language_facts, limitations
 from tasks.reasons.texts import Language, load_language
 from tasks.watch import Watch
@@ -93,6 +93,24 @@ def state_reasons(config: AuditConfig, workspace: Workspace, watch: Watch) -> Do
     )
 
 
+def check_reasons_fit(config: AuditConfig) -> None:
+    """Whether the language file and the changeable features fit the model, before anything is computed.
+
+    Raises:
+        ConfigError: as `state_reasons`, and what `open_subject` raises.
+    """
+    if config.reasons.language is None and not config.reasons.changeable:
+        return
+    subject = open_subject(config)
+    if _unfit(subject) is None:
+        _factors(subject, problem_of(subject), load_language(config))
+        changeable_of(subject)
+
+
+def _factors(subject: Subject, problem: Problem, language: Language | None) -> tuple[Factor, ...]:
+    return factors_of(problem.players, subject.features, language, subject.data.table.column_names)
+
+
 def _unfit(subject: Subject) -> str | None:
     if subject.modality != "table":
         return "reasons are stated in features of a table; the model takes images"
@@ -118,7 +136,7 @@ def _work(
     subject: Subject, problem: Problem, rows: np.ndarray, background: Background, was: Decided,
     language: Language | None, changeable: tuple[Changeable, ...], watch: Watch,
 ) -> Work:  # fmt: skip
-    factors = factors_of(problem.players, subject.features, language, subject.data.table.column_names)
+    factors = _factors(subject, problem, language)
     summed = members(factors, len(problem.players))
     names, most = [factor.name for factor in factors], subject.config.reasons.most
     toward = 1.0 if upward(subject) else -1.0

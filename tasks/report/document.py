@@ -199,11 +199,16 @@ class Figure:
 
 @dataclass(frozen=True)
 class Callout:
-    """What must not be overlooked."""
+    """What must not be overlooked, or a text that is quoted.
+
+    Attributes:
+        bullets: whether the items are points of a list, or else lines of a text.
+    """
 
     title: str
     tone: Tone
     items: tuple[Content, ...]
+    bullets: bool = True
 
 
 @dataclass(frozen=True)

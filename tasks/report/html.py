@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from tasks.report.document import STATUS, Document, Picture
 from tasks.report.figures import svg
 from tasks.report.numbers import moment
-from tasks.report.text import href
+from tasks.report.text import href, parted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 _TEMPLATES = Path(__file__).with_name("templates")
 #: nothing may be loaded or run, whatever text found its way into the page
@@ -45,10 +46,19 @@ def _environment() -> Environment:
     made.globals["stylesheet"] = lambda style: Markup(style)  # noqa: S704
     made.globals["page_foot"] = lambda report_id: Markup(_page_foot(report_id))  # noqa: S704
     made.globals["data_uri"] = _data_uri
+    made.filters["breakable"] = _breakable
     made.filters["href"] = href
     made.filters["moment"] = moment
     made.filters["kind"] = _kind
     return made
+
+
+def _breakable(text: str) -> Markup:
+    """Text, escaped, in which long names may be broken between their parts."""
+    from markupsafe import Markup, escape
+
+    words = text.split(" ")
+    return Markup(" ").join(Markup("<wbr>").join(map(escape, parted(word))) for word in words)
 
 
 def _page_foot(report_id: str) -> str:

@@ -97,7 +97,11 @@ def _facts(facts: Facts) -> list[str]:
 
 
 def _callout(callout: Callout) -> list[str]:
-    return [f"> **{_plain(callout.title)}**", ">", *(f"> - {_content(item)}" for item in callout.items), ""]
+    told = [_content(item) for item in callout.items]
+    lines = (
+        [f"> - {item}" for item in told] if callout.bullets else "\n>\n".join(f"> {item}" for item in told).split("\n")
+    )
+    return [f"> **{_plain(callout.title)}**", ">", *lines, ""]
 
 
 def _finding(finding: FindingNote) -> list[str]:

@@ -28,12 +28,10 @@ from tasks.report.document import STATUS, Block, Column, Document, Figure, Pictu
 from tasks.report.figures import standalone, svg
 from tasks.report.markdown import isolated
 from tasks.report.numbers import moment
-from tasks.report.text import clean, href
+from tasks.report.text import LONG_WORD, clean, href, parted
 
 _TEMPLATE = Path(__file__).with_name("templates") / "report.typ"
-#: letters in a row after which a word may be broken
-_LONGEST_WORD = 18
-#: and from which a name may be, after an underscore
+#: letters from which a name may be broken, after an underscore
 _LONGEST_NAME = 10
 _BREAK = "\u200b"
 #: letters in a cell of numbers that has no more than numbers to say
@@ -256,12 +254,12 @@ def _shown(text: str) -> str:
 
 
 def _breakable(word: str) -> str:
-    """A name may be broken after an underscore or a slash; what has none, or is long between them, anywhere."""
+    """A name may be broken after an underscore, a slash or a dot; what is long between them, anywhere."""
     if len(word) <= _LONGEST_NAME:
         return word
-    parts = re.findall(r"[^_/]*[_/]|[^_/]+$", word) if len(word) > _LONGEST_WORD else re.findall(r"[^_]*_|[^_]+$", word)
+    parts = parted(word) if len(word) > LONG_WORD else re.findall(r"[^_]*_|[^_]+$", word)
     return _BREAK.join(
-        part[start : start + 6] if len(part) > _LONGEST_WORD else part
+        part[start : start + 6] if len(part) > LONG_WORD else part
         for part in parts
-        for start in range(0, len(part) if len(part) > _LONGEST_WORD else 1, 6)
+        for start in range(0, len(part) if len(part) > LONG_WORD else 1, 6)
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from urllib.parse import quote
 
+#: letters in a row after which a word is long: it may be broken
+LONG_WORD = 18
 _TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -34,3 +37,8 @@ def href(target: str) -> str:
         return "#" + quote(target[1:], errors="replace")
     steps = (step for step in target.split("/") if step not in ("", ".", ".."))
     return "./" + "/".join(quote(step, errors="surrogateescape") for step in steps)
+
+
+def parted(word: str) -> list[str]:
+    """A long word at the places where a name may be broken: after an underscore, a slash, or a dot inside it."""
+    return re.split(r"(?<=[_/])(?=.)|(?<=\.)(?=[^\W\d])", word, flags=re.DOTALL) if len(word) > LONG_WORD else [word]

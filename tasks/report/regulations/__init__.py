@@ -1,4 +1,4 @@
-"""Regulation packs: one file each, one line here; and those that a user brings along (`own.py`)."""
+"""Regulation packs: a file each in `packs/`, a line each here; and those that a user brings along (`own.py`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from configs.schema import AuditConfig
 from tasks.contracts import Failed
 from tasks.errors import ConfigError, StorageError, nearest, one_line
 from tasks.report.reading import Reading
-from tasks.report.regulations import (
+from tasks.report.regulations.base import AS_OF, Control, Findings, Judged, Pack, Pointer, attestations
+from tasks.report.regulations.config_checks import check_attestations, check_settings
+from tasks.report.regulations.own import check_own, own_pack, own_packs, pack_inputs
+from tasks.report.regulations.packs import (
     colorado,
     ecoa_reg_b,
     eeoc_four_fifths,
@@ -21,9 +24,6 @@ from tasks.report.regulations import (
     nyc_ll144,
     sr_26_2,
 )
-from tasks.report.regulations.base import AS_OF, Control, Findings, Judged, Pack, Pointer, attestations
-from tasks.report.regulations.config_checks import check_attestations, check_settings
-from tasks.report.regulations.own import check_own, own_pack, own_packs, pack_inputs
 
 REGULATIONS: dict[str, Pack] = {
     pack.id: pack

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 AS_OF = "2026-11-22"
 #: P: read in the text · S: secondary sources · M: memory
 SourceClass = Literal["P", "S", "M"]
+#: statements by which a person says that it is not so
+_DENIALS = frozenset({"no", "false"})
 
 
 @dataclass(frozen=True)
@@ -245,14 +247,14 @@ def attestations(stated: Mapping[str, Any]) -> tuple[Attestation, ...]:
     for topic, value in stated.items():
         parts = dict(value) if isinstance(value, Mapping) else {"statement": value}
         statement = parts.pop("statement", parts.pop("value", None))
-        if statement is None or statement == "":
+        if statement is None or not str(statement).strip():
             continue
         signed = {key: str(parts.pop(key)) for key in ("who", "role", "date") if parts.get(key) is not None}
         more = {str(k): str(v) for k, v in parts.items()}
-        text = (
-            {True: "yes", False: "no"}.get(statement, str(statement)) if isinstance(statement, bool) else str(statement)
-        )
-        found.append(Attestation(str(topic), text, statement is False, more=more, **signed))
+        text = ("yes" if statement else "no") if isinstance(statement, bool) else str(statement)
+        # In a config `no` is text, and means it.
+        denied = text.strip(" .!").casefold() in _DENIALS
+        found.append(Attestation(str(topic), text, denied, more=more, **signed))
     return tuple(found)
 
 

@@ -78,7 +78,7 @@ def _check_mapping(value: Mapping[Any, Any], where: str) -> None:
     if value.get("date") is not None and not _is_day(value["date"]):
         raise ConfigError("is no date such as 2026-11-01", where=f"{where}.date", values=[value["date"]])
     said = value.get("statement", value.get("value"))
-    if (said is None or said == "") and any(part is not None for part in value.values()):
+    if (said is None or not str(said).strip()) and any(part is not None for part in value.values()):
         others = [key for key in value if key not in (*_KNOWN, "value")]
         hint = next((told for key in others if (told := nearest(key, ["statement"]))), f"write {_EXAMPLE}")
         raise ConfigError("the statement is missing", where=where, available=list(value), hint=hint)

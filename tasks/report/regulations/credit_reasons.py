@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tasks.report.numbers import count
-from tasks.report.regulations.evidenced import Ruling, absent, named, some
+from tasks.report.regulations.evidenced import Ruling, absent, listed, named, short, some
 
 if TYPE_CHECKING:
     from tasks.report.reading import Reading
@@ -204,17 +204,23 @@ def unprotected(reading: Reading, found: Reasons | None, apart: tuple[str, ...] 
         return Ruling("insufficient_data", why, TABLES)
     own = {name: times for name, times in protected_among(reading, found).items() if name not in apart}
     if own:
-        told = named([f"{name} in {count(times)}" for name, times in own.items()])
-        return Ruling(
-            "not_satisfied", f"A sensitive attribute is among the principal reasons: {told} decisions.", TABLES
-        )
+        why = f"A sensitive attribute is among the principal reasons: {in_decisions(own)}."
+        return Ruling("not_satisfied", why, TABLES)
+    aside = [name for name in protected_among(reading, found) if name in apart]
+    none = f"Beside {named(aside)}, no sensitive attribute" if aside else "No sensitive attribute"
     proxies = proxies_among(reading, found)
     if proxies:
-        told = named([f"{name} in {count(times)}" for name, times in proxies.items()])
-        why = f"No sensitive attribute is among the reasons, but features that stand for one are: {told} decisions."
+        why = f"{none} is among the reasons, but features that stand for one are: {in_decisions(proxies)}."
         return Ruling("insufficient_data", why, (*TABLES, "proxies"))
     if reading.artifact("proxies") is None:
-        why = "No sensitive attribute is among the reasons; which features stand for one was not measured."
+        why = f"{none} is among the reasons; which features stand for one was not measured."
         return Ruling("insufficient_data", why, TABLES)
-    why = "Neither a sensitive attribute nor a feature that surely tells one is among the principal reasons."
+    why = f"{none} is among the principal reasons, nor is a feature that surely tells one."
     return Ruling("satisfied", why, (*TABLES, "proxies"))
+
+
+def in_decisions(features: Mapping[str, int]) -> str:
+    """`age (7,732 decisions), sex (12)`, the most frequent first."""
+    ranked = sorted(features.items(), key=lambda item: (-item[1], item[0]))
+    units = [" decision" if ranked[0][1] == 1 else " decisions", *("" for _ in ranked[1:])]
+    return listed([f"{short(name)} ({count(times)}{unit})" for (name, times), unit in zip(ranked, units, strict=True)])

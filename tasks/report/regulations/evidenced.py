@@ -164,9 +164,14 @@ def short(name: object) -> str:
 
 
 def named(names: Sequence[object]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(short(name) for name in names[:_NAMED]) + more
+    """The first few names, shortened, and how many more there are."""
+    return listed([short(name) for name in names[:_NAMED]], len(names))
+
+
+def listed(texts: Sequence[str], total: int | None = None, most: int = _NAMED) -> str:
+    """The first few texts, and how many more there are of `total`, or else of the texts."""
+    left = (len(texts) if total is None else total) - most
+    return ", ".join(texts[:most]) + (f" and {left} more" if left > 0 else "")
 
 
 def some(number: int, one: str, many: str | None = None) -> str:
@@ -371,14 +376,14 @@ def groups_counted(reading: Reading) -> Ruling:
 
 
 def bias_examined(reading: Reading) -> Ruling:
-    """Groups compared with each other; insufficient where there are none, or none large enough."""
+    """Groups compared with their reference; insufficient where there are none, or none large enough."""
     counted = groups_counted(reading)
-    compared = sum(1 for row in reading.disparities if row["group"] is not None)
+    compared = sum(row["group"] is not None and row["group"] != row["reference"] for row in reading.disparities)
     if not compared:
         why = "No groups were compared." if reading.attributes else counted.why
         return Ruling("insufficient_data", why, counted.tables)
     tables = ("disparities", *counted.tables)
-    return Ruling(counted.status, f"{some(compared, 'comparison')}: {counted.why}", tables)
+    return Ruling(counted.status, f"{some(compared, 'comparison')} with a reference group. {counted.why}", tables)
 
 
 def sensitive_inputs(reading: Reading) -> tuple[list[str], list[str]]:

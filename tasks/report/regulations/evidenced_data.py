@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _NOT_NULL = "expect_column_values_to_not_be_null"
 _DIGEST = 12  # characters of a digest in a sentence
+_LEVEL = 0.05  # of q-values, where the search tells none
 
 
 def identified(reading: Reading) -> Ruling:
@@ -71,7 +72,6 @@ def gate_passed(reading: Reading) -> Ruling:
 
 def gaps_told(reading: Reading) -> Ruling:
     """Shortcomings of the data that the run found: small groups, and the slices where the model fares worst."""
-    slices = reading.artifact("slices")
     if not reading.group_metrics:
         return Ruling("insufficient_data", f"Gaps are not known. {absent(reading, 'bias')}")
     if not reading.attributes:
@@ -81,10 +81,16 @@ def gaps_told(reading: Reading) -> Ruling:
     why = (
         f"{some(len(small), 'group')} below {least} rows ({named(small)})" if small else f"No group below {least} rows"
     )
-    why += (
-        f"; {some(slices.rows or 0, 'slice')} told in which the model fares worse" if slices else "; no slices searched"
-    )
+    why += f"; {_slices(reading)}" if reading.artifact("slices") else "; no slices searched"
     return Ruling("satisfied", f"{why}.", ("groups", "group_metrics", "slices", "validation"))
+
+
+def _slices(reading: Reading) -> str:
+    """How many slices are listed, and how many of them differ beyond chance by the level that the search was run at."""
+    rows = reading.rows("slices")
+    level = (reading.record.fact("sources", "slices", {}) or {}).get("level", _LEVEL)
+    sure = sum(row["q_value"] is not None and row["q_value"] < level for row in rows)
+    return f"{some(len(rows), 'slice')} listed in which the model fares worst, {sure:,} of them worse beyond chance"
 
 
 def drift_measured(reading: Reading) -> Ruling:
@@ -113,7 +119,7 @@ def _past(reading: Reading) -> list[str]:
 
 
 def watched(reading: Reading) -> Ruling:
-    """A series of measurements: drift measured, and audits on a schedule; one audit is one point."""
+    """Drift measured, and audits on a schedule; without one this audit is one point of no series."""
     measured = drift_measured(reading)
     if measured.status != "satisfied":
         return measured
@@ -121,7 +127,8 @@ def watched(reading: Reading) -> Ruling:
     if schedule is None:
         why = f"{measured.why} One audit is one point of a series, and no schedule is set."
         return Ruling("insufficient_data", why, measured.tables)
-    return Ruling("satisfied", f"{measured.why} Audits are scheduled ({schedule.cron}).", measured.tables)
+    why = f"{measured.why} This audit is one point of a series: the config schedules them ({schedule.cron})."
+    return Ruling("satisfied", why, measured.tables)
 
 
 def thresholds_tried(reading: Reading) -> Ruling:

@@ -79,21 +79,19 @@ def sound(reading: Reading) -> Ruling:
 
 
 def robust(reading: Reading) -> Ruling:
-    """Faithfulness, randomisation and stability tests: insufficient where one kind is lacking."""
+    """Whether explanations were tested for faithfulness, randomisation and stability, and stood it: insufficient where
+    one kind of test is lacking. What the system itself bears is not tested by a run: that is for people to state."""
     rows = [r for r in reading.rows("explanation_quality") if r["technique"] != _RANDOM and r["value"] is not None]
     measured = {r["measure"] for r in rows}
     lacking = [kind for kind, measures in _TESTS.items() if not measured.intersection(measures)]
-    beyond = "How the system bears faults and attacks in use is not tested here."
     if lacking:
-        told = "No robustness test is there" if len(lacking) == len(_TESTS) else f"Not tested: {named(lacking)}"
-        return Ruling("insufficient_data", f"{told}. {beyond}", ("explanation_quality",))
+        told = "not tested" if len(lacking) == len(_TESTS) else f"not tested for {named(lacking)}"
+        return Ruling("insufficient_data", f"Explanations were {told}.", ("explanation_quality",))
     several = some(len({r["technique"] for r in rows}), "technique")
     failing = validated(reading).status == "not_satisfied"
-    why = (
-        f"Faithfulness, randomisation and stability were tested for {several}{', and none passes' if failing else ''}."
-    )
-    status: Verdict = "not_satisfied" if failing else "satisfied"
-    return Ruling(status, f"{why} {beyond}", ("explanation_quality", "faithfulness"))
+    why = f"Explanations by {several} were tested for faithfulness, randomisation and stability"
+    status: Verdict = "insufficient_data" if failing else "satisfied"
+    return Ruling(status, f"{why}{', and none passes' if failing else ''}.", ("explanation_quality", "faithfulness"))
 
 
 def reasons_given(reading: Reading) -> Ruling:

@@ -33,7 +33,7 @@ DISCLAIMER = (
     " does not say that anyone complies with a law. What only a person can state is marked so, and is never invented."
 )
 SOURCES = {
-    "P": "read in the text of the law",
+    "P": "read in the text itself",
     "S": "from secondary sources",
     "M": "from memory, to be checked against the text",
 }
@@ -88,7 +88,7 @@ def _pack(pack: Judged, *, pages: bool) -> Section:
         Column("Evidence", weight=1.1),
     )
     rows = tuple(
-        ((said(c.clause),), (_state(c),), (said(c.ask),), (said(c.rationale),), _evidence(c)) for c in pack.controls
+        ((said(c.clause),), (_state(c),), _asks(pack, c), (said(c.rationale),), _evidence(c)) for c in pack.controls
     )
     table = Table(f"controls-{pack.id}", f"Controls: {pack.title}", columns, rows)
     return Section(f"pack-{pack.id}", pack.title, (facts, table, *pack.blocks))
@@ -104,6 +104,16 @@ def _state(control: Control) -> Span:
     if control.status == "satisfied" and not control.has_limit:
         return Span("evidence present", "status")
     return status(control.status)
+
+
+def _asks(pack: Judged, control: Control) -> Content:
+    """What a control asks; with its legal status and source where these are not the pack's."""
+    parts: list[Span | str] = [said(control.ask)]
+    if control.legal_status is not None and control.legal_status != pack.legal_status:
+        parts += [" Legal status: ", said(control.legal_status)]
+    if control.source != pack.source:
+        parts += [f" Source {control.source}: {SOURCES[control.source]}."]
+    return line(*parts)
 
 
 def _evidence(control: Control) -> Content:

@@ -17,6 +17,7 @@ from tasks.report.document import (
     Facts,
     Paragraph,
     Section,
+    Span,
     Table,
     code,
     line,
@@ -78,12 +79,10 @@ def _basis(facts: Mapping[str, Any]) -> Facts:
     else:
         pairs.append(("Codes and texts", line("made from the names of features; no language file is given")))
     unsettled = int(facts.get("unsettled", 0))
-    pairs.append(
-        (
-            "Within the error of estimation",
-            line(f"the order of two reasons in {plural(unsettled, 'decision', 'decisions')}"),
-        )
-    )
+    told = "beyond the error of estimation in every decision"
+    if unsettled:
+        told = f"within the error of estimation in {plural(unsettled, 'decision', 'decisions')}"
+    pairs.append(("Order of the reasons", line(told)))
     return Facts(tuple(pairs))
 
 
@@ -136,7 +135,7 @@ def _protected(reading: Reading, facts: Mapping[str, Any], stated: int) -> Block
     ]  # fmt: skip
     shown, more = top(sorted(proxies.items(), key=lambda item: (-item[1], item[0])), 10)
     for column, n in shown:
-        stands = [part for attribute in of.get(column, []) for part in (name(attribute), ", ")][:-1]
+        stands = _joined(of.get(column, []))
         items.append(
             line(
                 name(column), ", a strong proxy of ", *stands, ", is a principal reason of ", num(count(n)),
@@ -151,6 +150,15 @@ def _protected(reading: Reading, facts: Mapping[str, Any], stated: int) -> Block
         told = ", and no strong proxy of one." if sensitive and found else " as sensitive." if not sensitive else "."
         return Paragraph(line(none + told))
     return Callout("Protected attributes among the principal reasons", "bad" if protected else "unsure", tuple(items))
+
+
+def _joined(names: Sequence[str]) -> list[Span | str]:
+    """`sex, race and age`."""
+    parts: list[Span | str] = []
+    for place, one in enumerate(names):
+        parts += [" and " if place == len(names) - 1 else ", "] if place else []
+        parts.append(name(one))
+    return parts
 
 
 # ---------------------------------------------------------------- what would alter the result
@@ -203,6 +211,8 @@ def _examples(reading: Reading, facts: Mapping[str, Any]) -> Section | None:
     blocks: list[Block] = []
     for number, (row_id, lines) in enumerate(_first_decisions(reading, most), 1):
         blocks += _example(reading, facts, number, row_id, lines)
+    if blocks and facts.get("letter"):
+        blocks.append(Paragraph(line("All letters are in the table ", link("letters", _path(reading)), ".")))
     return Section("reasons-examples", title, tuple(blocks)) if blocks else None
 
 
@@ -234,8 +244,7 @@ def _example(reading: Reading, facts: Mapping[str, Any], number: int, row_id: An
     if facts.get("letter"):
         letter = _letter(reading, facts["letter"], label, lines, changes)
         paragraphs = [part for part in letter.split("\n") if part.strip()]
-        blocks.append(Callout("The letter", "plain", tuple((name(part),) for part in paragraphs)))
-        blocks.append(Paragraph(line("All letters are in the table ", link("letters", _path(reading)), ".")))
+        blocks.append(Callout("The letter", "plain", tuple((name(part),) for part in paragraphs), bullets=False))
     return blocks
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-_VOID = {"meta", "img", "br", "hr", "link", "input"}
+_VOID = {"meta", "img", "br", "hr", "link", "input", "wbr"}
 _NUMBER = re.compile(r"[−+]?\d[\d,]*(?:\.\d+)?")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.contracts import Done, Failed
 from tasks.report.reading import Reading
-from tasks.report.regulations import evidenced, evidenced_data, evidenced_explanations
+from tasks.report.regulations import REGULATIONS, evidenced, evidenced_data, evidenced_explanations
 from tasks.report.regulations.evidenced import Ruling, control, kept, stated, together, worst_of
 from tests.tasks.report.pack_runs import (
     SIGNED,
@@ -275,14 +275,37 @@ def test_techniques_that_all_disagree_are_no_evidence(run) -> None:
     ("left_out", "lacking"),
     [((), None), (("parameter_randomisation",), "randomisation"), (("max_sensitivity", "seed_stability"), "stability")],
 )
-def test_robustness_needs_all_three_kinds_of_tests(tmp_path, left_out: tuple, lacking: str | None) -> None:
+def test_explanations_are_robust_by_all_three_kinds_of_tests(tmp_path, left_out: tuple, lacking: str | None) -> None:
     reading = full(tmp_path)
     rows = [r for r in reading.rows("explanation_quality") if r["measure"] not in left_out]
     reading.workspace.write_table("explanation_quality", table("explanation_quality", rows))
     made = evidenced_explanations.robust(Reading(reading.config, reading.workspace, reading.record))
     assert made.status == ("satisfied" if lacking is None else "insufficient_data")
-    assert lacking is None or f"Not tested: {lacking}." in made.why
-    assert "faults and attacks" in made.why
+    assert lacking is None or made.why == f"Explanations were not tested for {lacking}."
+
+
+def test_tests_of_explanations_say_nothing_of_what_the_system_bears(run) -> None:
+    failing = with_facts(run, "agreement", verdicts={"shap": "fails", "lime": "fails"})
+    assert evidenced_explanations.robust(failing).status == "insufficient_data"
+    made = {c.id: c for c in REGULATIONS["eu_ai_act"].judge(run).controls}
+    for id in ("eu-15-4", "eu-13-3-b-ii"):
+        assert (made[id].status, made[id].attestation) == ("human_required", "robustness")
+        assert "not tested here" in made[id].rationale
+
+
+def test_comparisons_are_those_with_another_group(run) -> None:
+    told = [r for r in run.disparities if r["group"] is not None and r["group"] != r["reference"]]
+    assert len(told) < sum(r["group"] is not None for r in run.disparities)
+    assert evidenced.bias_examined(run).why.startswith(f"{len(told)} comparisons with a reference group. ")
+
+
+def test_slices_that_chance_could_explain_are_told_apart(run) -> None:
+    rows = run.rows("slices")
+    sure = sum(r["q_value"] < 0.05 for r in rows)
+    told = evidenced_data.gaps_told(run).why
+    assert f"{len(rows)} slices listed in which the model fares worst, {sure} of them worse beyond chance." in told
+    strict = with_facts(run, "sources", slices={"level": 1e-9})
+    assert "model fares worst, 0 of them worse beyond chance." in evidenced_data.gaps_told(strict).why
 
 
 def test_a_technique_that_failed_is_lacking(run) -> None:

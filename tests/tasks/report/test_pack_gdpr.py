@@ -56,4 +56,4 @@ def test_decisions_are_counted(tmp_path) -> None:
     reading = RUNS["full"](tmp_path)
     counted = [r["decision"] for r in reading.rows("predictions")]
     told = controls(PACK, reading)["gdpr-consequences"].rationale
-    assert f"{counted.count('<=50K')} × <=50K, {counted.count('>50K')} × >50K" in told
+    assert f"<=50K ({counted.count('<=50K')}), >50K ({counted.count('>50K')})." in told

@@ -17,7 +17,7 @@ TABLE = {
     "iso-a-6-2-3": ("A.6.2.3", "hhhhhhhih"),
     "iso-a-6-2-4": ("A.6.2.4", "nsisniiin"),
     "iso-a-6-2-5": ("A.6.2.5", "hhhhhhhhh"),
-    "iso-a-6-2-6": ("A.6.2.6", "ssiisiiis"),
+    "iso-a-6-2-6": ("A.6.2.6", "isiiiiiii"),
     "iso-a-6-2-7": ("A.6.2.7", "hhhihhiii"),
     "iso-a-6-2-8": ("A.6.2.8", "hhhhhhhhh"),
     "iso-a-7-4": ("A.7.4", "issiiinni"),

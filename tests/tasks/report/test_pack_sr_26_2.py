@@ -10,7 +10,7 @@ TABLE = {
     "sr-26-2-soundness": ("V Conceptual soundness (SR 11-7 V.1)", "issiiiiii"),
     "sr-26-2-baseline": ("V Conceptual soundness: benchmark (SR 11-7 V.1, V.3)", "ssssisiis"),
     "sr-26-2-outcomes": ("V Outcomes analysis (SR 11-7 V.3)", "nsisniiin"),
-    "sr-26-2-monitoring": ("V Ongoing monitoring (SR 11-7 V.2)", "ssiisiiis"),
+    "sr-26-2-monitoring": ("V Ongoing monitoring (SR 11-7 V.2)", "isiiiiiii"),
     "sr-26-2-inventory": ("VI Model inventory (SR 11-7 VI)", "hhhhhhhih"),
     "sr-26-2-documentation": ("VI Documentation (SR 11-7 VI)", "ihhiiiiii"),
     "sr-26-2-vendor": ("VII Vendor models (SR 11-7 V, third-party products)", "hhhhhhiih"),

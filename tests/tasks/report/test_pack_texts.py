@@ -99,6 +99,9 @@ def test_all_forms_of_the_report_hold_all_packs(reading: Reading) -> None:
         assert [(c["id"], c["status"]) for c in summary["controls"] if c["regulation"] == pack] == wanted
     told = {c["id"]: c["legal_status"] for c in summary["controls"]}
     assert told["eu-86-1"].startswith("Outside Chapter III")
+    for form in (page, markdown):  # where a clause's status or source is not its pack's, its row says so
+        assert "Legal status: Outside Chapter III" in form
+        assert "Source S: from secondary sources." in form
     assert told["eu-9-6"] == REGULATIONS["eu_ai_act"].legal_status
     assert not any(node.tag == "script" for node in parsed(files["report.html"].decode()).walk())
 

@@ -90,7 +90,7 @@ def test_a_protected_attribute_among_the_reasons_is_not_satisfied_and_stays(tmp_
     reading = run(tmp_path, [one(0, 1, "Sex", "sex"), one(0, 2, "Length of employment", size=0.5)], adverse=1, stated=1)
     found = controls("ecoa_reg_b", reading)
     assert found["ecoa-basis"].status == "not_satisfied"
-    assert "sex in 1" in found["ecoa-basis"].rationale
+    assert "principal reasons: sex (1\u00a0decision)." in found["ecoa-basis"].rationale
     assert found["ecoa-none-left-out"].status == "satisfied"
     assert "never filtered: sex" in found["ecoa-none-left-out"].rationale
 
@@ -99,7 +99,7 @@ def test_a_proxy_among_the_reasons_is_for_people_to_weigh(tmp_path: Path) -> Non
     reading = run(tmp_path, [one(0, 1, "Length of employment", "workclass")])
     assert controls("ecoa_reg_b", reading)["ecoa-basis"].status == "satisfied"
     basis = controls("ecoa_reg_b", _proxies(reading, workclass=1))["ecoa-basis"]
-    assert (basis.status, "workclass in 1" in basis.rationale) == ("insufficient_data", True)
+    assert (basis.status, "workclass (1\u00a0decision)" in basis.rationale) == ("insufficient_data", True)
 
 
 def test_without_sensitive_attributes_nothing_can_be_looked_for(tmp_path: Path) -> None:
@@ -114,8 +114,9 @@ def test_age_is_for_people_to_state(tmp_path: Path) -> None:
     aged = changed(reading, data={"sensitive": sensitive, "intersections": []}, policy=[])
     found = controls("ecoa_reg_b", aged)
     assert found["ecoa-age"].status == "human_required"
-    assert "age in 3" in found["ecoa-age"].rationale
+    assert "age (3\u00a0decisions)" in found["ecoa-age"].rationale
     assert found["ecoa-basis"].status == "satisfied"
+    assert found["ecoa-basis"].rationale.startswith("Beside age, no sensitive attribute is among the principal reasons")
     stated = attesting(aged, age_in_scoring={"statement": "Older age counts for", "who": "B"})
     assert controls("ecoa_reg_b", stated)["ecoa-age"].status == "satisfied"
 

@@ -180,7 +180,7 @@ def test_the_page_takes_what_people_state(tmp_path: Path) -> None:
     reading = reading_of(tmp_path, report={"regulations": ["nyc_ll144"], "attestations": stated})
     html = render_html(judge(reading).pages[0][1]).decode()
     assert "<script>alert" not in html
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html.replace("<wbr>", "")
     assert "2026-01-15" in html
     assert html.count("to be stated") == 1  # whether test data were used
     assert html == render_html(judge(reading).pages[0][1]).decode()

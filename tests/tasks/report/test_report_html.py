@@ -3,14 +3,15 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import replace
+from html import unescape
 from itertools import pairwise
 from urllib.parse import unquote, urlparse
 
 import pytest
 
 from tasks.report.compose import document_of
-from tasks.report.html import POLICY, href, render_html
-from tasks.report.text import clean
+from tasks.report.html import POLICY, _breakable, href, render_html
+from tasks.report.text import clean, parted
 from tests.tasks.report.report_runs import HOSTILE
 
 
@@ -141,3 +142,20 @@ def test_rendering_twice_gives_the_same_bytes(tabular) -> None:
     document = document_of(tabular.reading)
     assert render_html(document) == render_html(document)
     assert render_html(document) != render_html(replace(document, title="another"))
+
+
+@pytest.mark.parametrize(
+    ("word", "parts"),
+    [
+        ("report.attestations.credit_decided", ["report.", "attestations.", "credit_", "decided"]),
+        ("models/adult_income/2/model.keras", ["models/", "adult_", "income/", "2/", "model.", "keras"]),
+        ("1.2345678901234567890", ["1.2345678901234567890"]),
+        ("marital_status", ["marital_status"]),
+        ("<script>alert(1)</script>", ["<script>alert(1)</", "script>"]),
+    ],
+)
+def test_long_names_may_break_between_their_parts_only(word: str, parts: list[str]) -> None:
+    assert parted(word) == parts
+    made = _breakable(f"see {word}.")
+    assert "<script" not in made
+    assert unescape(made.replace("<wbr>", "")) == f"see {word}."

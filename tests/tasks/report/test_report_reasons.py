@@ -84,6 +84,9 @@ def test_reasons_are_counted_by_code(tmp_path: Path) -> None:
     assert "SEX | Sex | 2 | 50.0 % | 25.0 %" in text.replace("\u00a0", " ").replace("\u202f", " ")
     assert f"Digest of these rows: {'ab' * 32}" in text
     assert f"words.yaml, SHA-256 {'cd' * 32}" in text
+    assert "Order of the reasons: within the error of estimation in 1 decision" in text
+    sure = text_of(reasons(reading_of(tmp_path / "sure", facts={"unsettled": 0})))
+    assert "Order of the reasons: beyond the error of estimation in every decision" in sure
 
 
 def test_protected_attributes_and_proxies_are_told(tmp_path: Path) -> None:
@@ -93,7 +96,7 @@ def test_protected_attributes_and_proxies_are_told(tmp_path: Path) -> None:
     assert callout.tone == "bad"
     text = text_of(section)
     assert "sex, a sensitive attribute, is a principal reason of 2 of 4 decisions." in text
-    assert "height, a strong proxy of sex, race, is a principal reason of 3 of 4 decisions." in text
+    assert "height, a strong proxy of sex and race, is a principal reason of 3 of 4 decisions." in text
     none = text_of(reasons(reading_of(tmp_path / "b", facts={"protected": {}}, policy={"proxies": {}, "of": {}})))
     assert "No sensitive attribute is among the principal reasons, and no strong proxy of one." in none
 
@@ -114,6 +117,9 @@ def test_examples_are_the_letters_with_what_may_be_printed(tmp_path: Path) -> No
     text = text_of(reasons(reading_of(tmp_path / "a")))
     assert "Dear 0, <=50K." in text
     assert "1. Income" in text
+    letters = [block for block in reasons(reading_of(tmp_path / "l")).sections[-1].blocks if isinstance(block, Callout)]
+    assert [letter.bullets for letter in letters] == [False, False]
+    assert text.count("All letters are in the table") == 1
     assert "If income were 5 instead of 1" in text
     hidden = text_of(reasons(reading_of(tmp_path / "b", report={"rows": {"redact": ["income"]}})))
     assert "instead of 1" not in hidden

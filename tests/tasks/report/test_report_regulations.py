@@ -24,7 +24,7 @@ from tasks.report.regulations.base import (
     inputs,
     is_unknown,
 )
-from tasks.report.regulations.eeoc_four_fifths import verdict_of
+from tasks.report.regulations.packs.eeoc_four_fifths import verdict_of
 from tasks.report.sections.controls import controls
 from tests.tasks.report.report_builder import config_of, record_of
 from tests.tasks.report.report_pages import parsed
@@ -43,7 +43,7 @@ def held_against(focal: tuple[int, int], reference: tuple[int, int]) -> tuple[st
     [
         ((12, 40), (48, 80), "not_satisfied", "ratio 0.500, Fisher p 0.0034, −3.10 standard deviations"),
         ((170, 390), (412, 797), "satisfied", "Not flagged, though the difference is significant"),
-        ((7, 17), (215, 412), "insufficient_data", "Flagged, but not significant: focal 7 of 17, ratio 0.789"),
+        ((7, 17), (215, 412), "insufficient_data", "Flagged, but not significant: focal (7 of 17, ratio 0.789"),
         ((3, 5), (6, 8), "satisfied", "No group is flagged."),
         ((40, 100), (60, 100), "not_satisfied", "ratio 0.667, Fisher p 0.0071, −2.83 standard deviations"),
     ],
@@ -179,11 +179,20 @@ def test_who_stated_it_and_when(tabular, stated: object, said: str) -> None:
     assert said in control.rationale
 
 
-def test_a_denied_attestation_is_not_satisfied(tabular) -> None:
-    config = config_of(report={"attestations": {"independence": False}})
+@pytest.mark.parametrize("stated", [False, "no", "No.", {"statement": "NO", "who": "A. Person"}, "false"])
+def test_a_denied_attestation_is_not_satisfied(tabular, stated: object) -> None:
+    config = config_of(report={"attestations": {"independence": stated}})
     packs = judged(Reading(config, tabular.workspace, tabular.record))
     control = next(c for p in packs for c in p.controls if c.id == "ll144-independence")
     assert control.status == "not_satisfied"
+
+
+@pytest.mark.parametrize("stated", ["", "  ", "\n\t", {"statement": "   "}])
+def test_a_blank_statement_states_nothing(tabular, stated: object) -> None:
+    config = config_of(report={"attestations": {"independence": stated}})
+    packs = judged(Reading(config, tabular.workspace, tabular.record))
+    control = next(c for p in packs for c in p.controls if c.id == "ll144-independence")
+    assert (control.status, control.stated) == ("human_required", None)
 
 
 # ---------------------------------------------------------------- what people state

@@ -13,6 +13,7 @@ from tasks.contracts import Verdict
 from tasks.report.document import Block, Document, Paragraph, line
 from tasks.report.numbers import count, limit, moment, percent
 from tasks.report.regulations.base import Control, Findings, Pack, attested, pointers, settings_of
+from tasks.report.regulations.evidenced import listed
 from tasks.report.regulations.ll144_page import page
 from tasks.report.regulations.ll144_tables import CUTS, Ll144Settings, Sheet, drawn, exact, sheet, small
 
@@ -74,7 +75,7 @@ def judge(reading: Reading) -> Findings:
     return Findings(tuple(controls), tuple(blocks), made)
 
 
-NO_THRESHOLD = "The law sets no threshold. A limit such as 0.8 is the policy’s of whoever runs this audit."
+NO_THRESHOLD = "The law sets no threshold. A limit such as 0.8 is a policy of whoever runs this audit."
 
 
 def disclosed(settings: Ll144Settings) -> str:
@@ -219,20 +220,15 @@ def _small(reading: Reading, sheets: Sheets, settings: Ll144Settings) -> Control
         for category, _, share in small(one.table)
     ]
     if left:
-        why = f"Left out before the highest rate was taken: {_listed(left)}."
+        why = f"Left out before the highest rate was taken: {listed(left, most=_NAMED)}."
     else:
         below = list(dict.fromkeys(below))
-        why = f"None was left out. Below 2 % of {_AMONG[settings.small_of]}: {_listed(below) or 'none'}."
+        why = f"None was left out. Below 2 % of {_AMONG[settings.small_of]}: {listed(below, most=_NAMED) or 'none'}."
     return Control(id, clause, ask, "satisfied", why, pointers(reading, *_sources(used)))
 
 
 def _sources(used: Iterable[Sheet]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(source for one in used for source in one.sources))
-
-
-def _listed(texts: Sequence[str]) -> str:
-    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
-    return ", ".join(texts[:_NAMED]) + more
 
 
 def _human(reading: Reading) -> list[Control]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.report.regulations.base import Findings, Pack
 from tasks.report.regulations.evidenced import bias_examined, control, performance, policy_kept, stated, together
-from tasks.report.regulations.evidenced_data import data_identified, drift_measured, gate_passed, identified
+from tasks.report.regulations.evidenced_data import data_identified, gate_passed, identified, watched
 from tasks.report.regulations.evidenced_explanations import explained
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def judge(reading: Reading) -> Findings:
                 "deployment", "Plan and conditions of deployment are not recorded.", source="S",
             ),
             control(
-                reading, "iso-a-6-2-6", "A.6.2.6", "The system is watched in operation.", drift_measured(reading),
+                reading, "iso-a-6-2-6", "A.6.2.6", "The system is watched in operation.", watched(reading),
                 source="S",
             ),
             stated(

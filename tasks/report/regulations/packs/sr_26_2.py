@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks.report.regulations.base import Findings, Pack
 from tasks.report.regulations.evidenced import better_than_baseline, control, performance, policy_kept, stated, together
-from tasks.report.regulations.evidenced_data import drift_measured, identified
+from tasks.report.regulations.evidenced_data import identified, watched
 from tasks.report.regulations.evidenced_explanations import sound
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def judge(reading: Reading) -> Findings:
             control(
                 reading, "sr-26-2-monitoring", "V Ongoing monitoring (SR 11-7 V.2)",
                 "Whether the model still meets what it was built for is watched as data and use change.",
-                drift_measured(reading),
+                watched(reading),
             ),
             stated(
                 reading, "sr-26-2-inventory", "VI Model inventory (SR 11-7 VI)",

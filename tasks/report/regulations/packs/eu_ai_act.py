@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 #: of articles outside Chapter III
 OUTSIDE = "Outside Chapter III: by the text it applies since 2 August 2026; for counsel to confirm."
+ROBUSTNESS = "How the system itself bears errors, faults and attacks is not tested here, and not recorded."
 MOVED = "Article 10(5) until Regulation (EU) 2026/1744."
 LOGS_MONTHS = 6
 DOCUMENTS_YEARS = 10
@@ -141,9 +142,9 @@ def _documents_and_logs(reading: Reading, annex: tuple[Control, ...]) -> tuple[C
 def _transparency_and_oversight(reading: Reading) -> tuple[Control, ...]:
     """Articles 13 and 14."""
     return (
-        control(
+        stated(
             reading, "eu-13-3-b-ii", "Art. 13(3)(b)(ii)", "Instructions tell accuracy and robustness, as tested.",
-            together(performance(reading), robust(reading)),
+            "robustness", ROBUSTNESS, beside=together(performance(reading), robust(reading)),
         ),
         control(
             reading, "eu-13-3-b-iv", "Art. 13(3)(b)(iv)", "They tell what the system can say to explain its output.",
@@ -187,9 +188,9 @@ def _accuracy(reading: Reading) -> tuple[Control, ...]:
             reading, "eu-15-3", "Art. 15(3)", "The level of accuracy and its metrics are declared in the instructions.",
             "instructions_for_use", "What the instructions declare is not recorded.", beside=accuracy_declared(reading),
         ),
-        control(
+        stated(
             reading, "eu-15-4", "Art. 15(4)", "The system withstands errors, faults and inconsistencies.",
-            robust(reading),
+            "robustness", ROBUSTNESS, beside=robust(reading),
         ),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from tasks.contracts import Verdict
 from tasks.report.document import Column, Content, Paragraph, Table, aside, line, name, num, status
 from tasks.report.numbers import MINUS, count, fraction, interval, number, p_value
 from tasks.report.regulations.base import Categories, Category, Control, Findings, Pack, categories, pointers
+from tasks.report.regulations.evidenced import listed
 
 if TYPE_CHECKING:
     from tasks.bias import FourFifths
@@ -38,8 +39,9 @@ def judge(reading: Reading) -> Findings:
     left = max(0, len(rows) - _SHOWN)
     note = (
         "A group is flagged where its rate is below four fifths of the reference’s, compared as integers: 5·s·N <"
-        " 4·S·n. The interval is Katz’s, of the ratio; Fisher’s test is two-sided and exact; z is that of two pooled"
-        " proportions, with its p; lacking: further selections that would reach four fifths."
+        " 4·S·n. Beneath the ratio stands Katz’s interval, as such tables have it; the one under Groups is made"
+        " otherwise and differs a little. Fisher’s test is two-sided and exact; z is that of two pooled proportions,"
+        " with its p; lacking: further selections that would reach four fifths."
     )
     if left:
         note += f" {left} more comparisons follow from group_metrics."
@@ -105,7 +107,7 @@ def verdict_of(found: Categories, compared: list[tuple[Category, FourFifths]]) -
     if small:
         return (
             "insufficient_data",
-            f"Not flagged, but too small to be judged: {_listed(small)}. {against}{unknown}",
+            f"Not flagged, but too small to be judged: {listed(small)}. {against}{unknown}",
         )
     told = f" Not flagged, though the difference is significant: {_told(beside)}." if beside else ""
     return "satisfied", f"No group is flagged.{told} {against}{unknown}"
@@ -113,17 +115,12 @@ def verdict_of(found: Categories, compared: list[tuple[Category, FourFifths]]) -
 
 def _told(groups: list[tuple[Category, FourFifths]]) -> str:
     parts = [
-        f"{c.group} {fraction(c.selected, c.n)}, ratio {_ratio(f)}, Fisher p {p_value(f.fisher_p)}, {_z(f)} standard"
-        " deviations"
+        f"{c.group} ({fraction(c.selected, c.n)}, ratio {_ratio(f)}, Fisher p {p_value(f.fisher_p)}, {_z(f)} standard"
+        " deviations)"
         for c, f in groups[:_NAMED]
     ]
     more = f"; and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
     return "; ".join(parts) + more
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
 
 
 def _ratio(outcome: FourFifths) -> str:
@@ -149,11 +146,9 @@ def _p_of_z(outcome: FourFifths) -> float:
 _COLUMNS = (
     Column("Attribute"),
     Column("Group", weight=1.3),
-    Column("Selected", "right"),
     Column("Rate", "right"),
     Column("Ratio", "right"),
     Column("Flag", weight=0.9),
-    Column("Interval"),
     Column("Fisher p", "right"),
     Column("z", "right"),
     Column("Lacking", "right"),
@@ -164,11 +159,9 @@ def _cells(attribute: str, category: Category, outcome: FourFifths) -> tuple[Con
     return (
         (name(attribute),),
         (name(category.group),),
-        (num(fraction(category.selected, category.n)),),
-        (num(number(float(category.rate))),),
-        (num(_ratio(outcome)),),
+        (num(number(float(category.rate))), aside(fraction(category.selected, category.n))),
+        (num(_ratio(outcome)), aside(interval(outcome.low, outcome.high))),
         (status("flagged" if outcome.flagged else "not_flagged"),),
-        (num(interval(outcome.low, outcome.high)),),
         (num(_p(outcome.fisher_p)),),
         (num(_z(outcome, 4)), aside(f"p {_p(_p_of_z(outcome))}")),
         (num(count(outcome.shortfall)),),
@@ -178,7 +171,7 @@ def _cells(attribute: str, category: Category, outcome: FourFifths) -> tuple[Con
 PACK = Pack(
     id="eeoc_four_fifths",
     title="EEOC Uniform Guidelines: the four-fifths rule",
-    legal_status="In the CFR. Rescission of parts is on the agency’s agenda; none published that was found.",
+    legal_status="In the CFR. Rescission of parts is on the agency’s agenda; no rescission was found published.",
     source="P",
     judge=judge,
 )

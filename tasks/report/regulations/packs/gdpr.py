@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tasks.report.numbers import count
 from tasks.report.regulations.base import Findings, Pack
-from tasks.report.regulations.evidenced import Ruling, control, named, sensitive_inputs, short, stated, together
+from tasks.report.regulations.evidenced import Ruling, control, listed, named, sensitive_inputs, short, stated, together
 from tasks.report.regulations.evidenced_explanations import changes_told, explained, reasons_given, validated
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def _decided(reading: Reading) -> Ruling:
     if not decided:
         return Ruling("insufficient_data", "No decisions were counted.")
     top = sorted(decided, key=lambda outcome: (-decided[outcome], outcome))
-    told = named([f"{count(decided[outcome])} × {short(outcome)}" for outcome in top])
-    return Ruling("satisfied", f"Decided: {told}.", ("predictions",))
+    told = listed([f"{short(outcome)} ({count(decided[outcome])})" for outcome in top])
+    return Ruling("satisfied", f"Outcomes, and how often each was decided: {told}.", ("predictions",))
 
 
 def special_inputs(reading: Reading) -> Ruling:

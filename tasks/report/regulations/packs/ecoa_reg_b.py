@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tasks.errors import one_line
-from tasks.report.numbers import count
 from tasks.report.regulations.base import Control, Findings, Pack, inputs
 from tasks.report.regulations.credit_reasons import (
     age_columns,
     at_most,
     complete,
+    in_decisions,
     in_order,
     lacking,
     read_reasons,
@@ -145,9 +145,9 @@ def _age(reading: Reading, found: Reasons | None) -> Control:
         why = "No sensitive attribute is declared to be age."
         return Control(id, clause, ask, "not_applicable", why)
     times = {column: 0 if found is None else found.features.get(column, 0) for column in columns}
-    why = f"Among the principal reasons: {named([f'{column} in {count(n)}' for column, n in times.items()])} decisions."
+    why = f"Among the principal reasons: {in_decisions(times)}."
     beside = lacking(reading) if found is None else Ruling("satisfied", why, ("reason_codes",))
-    wanted = "Whether age counts, and against whom, is not recorded."
+    wanted = "Against whom age counts, and within which limits, is not recorded."
     return stated(reading, id, clause, ask, "age_in_scoring", wanted, beside=beside)
 
 
