@@ -207,7 +207,10 @@ def _letters() -> frozenset[int]:
     from fontTools.ttLib import TTFont  # type: ignore[import-untyped]
 
     files = [file for folder in _fonts() if (file := folder / "DejaVuSans.ttf").is_file()]
-    return frozenset(TTFont(files[0], lazy=True).getBestCmap()) if files else frozenset(range(0x20, 0x250))
+    if not files:
+        return frozenset(range(0x20, 0x250))
+    with TTFont(files[0], lazy=True) as font:
+        return frozenset(font.getBestCmap())
 
 
 def _panels(figure: Figure, root: Path) -> Iterator[dict[str, str]]:
