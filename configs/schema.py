@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 import re
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from configs.blocks import Block, Real, Scalar, Whole
 from configs.reasons import ReasonsConfig, with_reasons
+from configs.running import PATTERNS as RUNNING_PATTERNS
+from configs.running import RunConfig, ScheduleConfig
 
 #: joins the keys of a crossing, as in a policy on `sex × race`
 CROSSING = " × "
@@ -22,13 +23,12 @@ CROSSING = " × "
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$"
 _DIGEST = r"^[0-9a-f]{64}$"
 _EXPECTATION = r"^expect_[a-z0-9_]+$"
-_CRON = r"^\s*(@[a-z]+|\S+(\s+\S+){4,5})\s*$"
 #: what a pattern asks for; an error says this
 PATTERNS = {
     _NAME: "up to 80 letters, digits, dots, dashes and underscores, with a letter or digit first",
     _DIGEST: "64 hex digits in lower case",
     _EXPECTATION: "a Great Expectations type such as expect_column_values_to_be_between",
-    _CRON: 'five fields of cron such as "0 6 * * 1"',
+    **RUNNING_PATTERNS,
 }
 
 
@@ -300,29 +300,6 @@ class ReportConfig(Block):
     def packs(self) -> tuple[str, ...]:
         """Regulations that are packs of the user's own: files that are in no run."""
         return tuple(name for name in self.regulations if name.endswith((".yaml", ".yml", ".py")) or ":" in name)
-
-
-class ScheduleConfig(Block):
-    cron: str = Field(pattern=_CRON)
-    timezone: str = "UTC"
-
-    @model_validator(mode="after")
-    def _zone_is_known(self) -> ScheduleConfig:
-        try:
-            if self.timezone != "UTC":  # known even where the system has no time zones
-                ZoneInfo(self.timezone)
-        except (ValueError, OSError, KeyError) as error:
-            told = f"timezone: {self.timezone!r} is no time zone; give one such as Europe/Berlin"
-            raise ValueError(told) from error
-        return self
-
-
-class RunConfig(Block):
-    task_runner: Literal["threads", "dask"] = "threads"
-    workers: Annotated[Whole, Field(ge=1, le=1024)] | None = Field(
-        default=None, description="Tasks at a time; default: 4."
-    )
-    deadline: Annotated[Real, Field(gt=0)] | None = Field(default=3600.0, description="Seconds a task may take.")
 
 
 class AuditConfig(Block):

@@ -88,7 +88,7 @@ def _blocks(kind: type[BaseModel] = AuditConfig) -> typing.Iterator[type[BaseMod
 
 def test_every_block_refuses_what_it_does_not_know_and_is_never_changed():
     kinds = set(_blocks())
-    assert len(kinds) == 18
+    assert len(kinds) == 19
     for kind in kinds:
         assert kind.model_config["frozen"] is True
         assert kind.model_config["extra"] == ("allow" if kind.__name__ == "Expectation" else "forbid")
