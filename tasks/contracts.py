@@ -7,7 +7,7 @@ A stage never hands an array, a frame or a model to another stage. It writes Par
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -55,6 +55,8 @@ class Done:
     limitations: tuple[str, ...] = ()  # sentences
     facts: Mapping[str, Any] = field(default_factory=dict)  # JSON values for the summary and the report
     seconds: float = 0.0
+    parts: tuple[str, ...] = ()  # files of the run's folder that a later step joins and removes
+    of_run: str | None = None  # the run that it was taken over from
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,37 @@ class Failed:
 
 
 StageResult = Done | NotApplicable | Failed
+_KINDS: dict[str, type] = {"done": Done, "not_applicable": NotApplicable, "failed": Failed}
+
+
+def result_to_json(result: StageResult) -> dict[str, Any]:
+    """As JSON values; `result_from_json` reads them back."""
+    kind = next(name for name, kind in _KINDS.items() if isinstance(result, kind))
+    return {"kind": kind, **_plain(asdict(result))}
+
+
+def result_from_json(value: Mapping[str, Any]) -> StageResult:
+    """The result again.
+
+    Raises:
+        KeyError, TypeError: not a result's JSON.
+    """
+    parts = dict(value)
+    kind = _KINDS[parts.pop("kind")]
+    if kind is Done:
+        parts["tables"] = tuple(TableRef(**table) for table in parts["tables"])
+        parts["findings"] = tuple(Finding(**finding) for finding in parts["findings"])
+        parts |= {key: tuple(parts.get(key, ())) for key in ("images", "parts", "limitations")}
+    return kind(**parts)
+
+
+def _plain(value: Any) -> Any:
+    """Mappings and tuples as the dicts and lists that JSON knows."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value
 
 
 def _table(*columns: tuple[str, pa.DataType]) -> pa.Schema:

@@ -51,8 +51,10 @@ def technique_of(name: str, modality: Modality) -> Technique | None:
 from tasks.explain.again import Again, explained_again, why_not_again  # noqa: E402
 from tasks.explain.contributions import Contributions, contributions  # noqa: E402
 from tasks.explain.problem import problem_of  # noqa: E402
+from tasks.explain.shards import Shareable, explain_shard, to_share  # noqa: E402
 from tasks.explain.stage import (  # noqa: E402 - the stage works on the table above
     check_techniques,
+    drop_parts,
     explain,
     join_importance,
     planned,
@@ -65,15 +67,19 @@ __all__ = [
     "Contributions",
     "Player",
     "Problem",
+    "Shareable",
     "Technique",
     "check_techniques",
     "contributions",
+    "drop_parts",
     "explain",
+    "explain_shard",
     "explained_again",
     "join_importance",
     "planned",
     "problem_of",
     "settings_of",
     "technique_of",
+    "to_share",
     "why_not_again",
 ]

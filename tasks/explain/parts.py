@@ -10,14 +10,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import platform
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -27,6 +23,7 @@ from tasks.errors import DeadlinePassed, OutputError, Stopped
 from tasks.explain.base import OF_BATCH, Attribution, LocalExplainer, Problem, Saliency, Settings, Technique
 from tasks.load import forget, trusted_modules
 from tasks.persist import Unfinished, Workspace, take_unfinished
+from tasks.program import code_digest, environment
 from tasks.watch import Watch
 
 if TYPE_CHECKING:
@@ -35,11 +32,6 @@ if TYPE_CHECKING:
 #: seconds of work that a killed audit may lose, beside the batch that it was at
 KEEP_EVERY = 10.0
 _OVERFLOW = "the model or its gradient overflows there; leave the technique out"
-#: what the numbers depend on beside our own code; changed, nothing that was kept is used
-_LIBRARIES = (
-    "keras-audit", "numpy", "tensorflow", "tensorflow-cpu", "keras", "shap", "lime", "numba", "scipy", "scikit-learn",
-    "scikit-image", "pandas", "pyarrow", "pillow", "skops",
-)  # fmt: skip
 #: settings of an audit that no explanation depends on
 _APART = {"expectations", "sensitive", "intersections"}
 
@@ -76,7 +68,7 @@ class Local:
             for start in range(0, n, self.part):
                 rows = slice(start, min(start + self.part, n))
                 pieces = []
-                for found, stop in self._pieces(rows, watch):
+                for found, stop in self._pieces(rows, several=n > self.part):
                     pieces.append(found)
                     watch.advance(stop - done)
                     done = stop
@@ -85,10 +77,35 @@ class Local:
         except (Stopped, DeadlinePassed) as error:
             self._resumable(error, watch)
 
-    def _pieces(self, rows: slice, watch: Watch) -> Iterator[tuple[Explanation, int]]:
-        """Explanations of consecutive rows of a part, and where each ends; those of an earlier run as they are."""
+    def work_out(self, rows: slice, watch: Watch) -> bool:
+        """Has pieces of these rows kept, for a run that joins them; False where they cannot be kept.
+
+        Args:
+            rows: without a step, from a multiple of the technique's batch to another, or to the end.
+
+        Raises:
+            OutputError, Stopped, DeadlinePassed: as `parts`.
+        """
+        at = rows.start
+        while at < rows.stop:
+            stop = min((at // self.part + 1) * self.part, rows.stop)
+            done = at
+            for _, end in self._pieces(slice(at, stop), several=True):
+                watch.advance(end - done)
+                done = end
+            if self.kept is None or not self.kept.covers(at, stop):
+                return False
+            forget(self.problem.rows[at:stop])
+            at = stop
+        return True
+
+    def _pieces(self, rows: slice, *, several: bool) -> Iterator[tuple[Explanation, int]]:
+        """Explanations of consecutive rows of a part, and where each ends; those of an earlier run as they are.
+
+        Args:
+            several: whether the end of these rows is to be kept: others come after them, or elsewhere.
+        """
         at, kept = rows.start, self.kept
-        several = len(self.problem.rows) > self.part
         fresh: list[Explanation] = []  # not yet kept
         since, last = rows.start, time.monotonic()
         while at < rows.stop:
@@ -165,15 +182,14 @@ def local(
         part: rows of a part at the least; made a multiple of the technique's batch.
     """
     n = len(problem.rows)
-    part = -(-max(1, part) // technique.batch) * technique.batch
+    part = whole_batches(part, technique)
     ids = subject.row_id if len(subject.row_id) == n else subject.row_id.take(pa.array(problem.positions))
-    kept = None
-    if workspace.unfinished is not None and n > technique.batch and not _outside_code(subject):
-        key = key_of(technique, settings, subject, n, part)
+    kept, name = None, folder_of(technique, settings, subject, n, part)
+    if workspace.unfinished is not None and name is not None:
         stage = f"explain/{technique.name}"
-        kept = take_unfinished(workspace.unfinished, f"{technique.name}-{key}", run_id=workspace.run_id, stage=stage)
-    if kept is not None and kept.rows:
-        watch.tell(f"{kept.rows:,} of {n:,} rows were there from a run that did not end")
+        kept = take_unfinished(workspace.unfinished, name, run_id=workspace.run_id, stage=stage)
+    if kept is not None and kept.found:
+        watch.tell(f"{kept.found:,} of {n:,} rows were there from a run that did not end")
     try:
         yield Local(technique, problem, ids, explain, part, kept)
     finally:
@@ -181,7 +197,19 @@ def local(
             kept.close()
 
 
+def whole_batches(rows: int, technique: Technique) -> int:
+    """The least multiple of the technique's batch that has so many rows."""
+    return -(-max(1, rows) // technique.batch) * technique.batch
+
+
 # ---------------------------------------------------------------- the key
+
+
+def folder_of(technique: Technique, settings: Settings, subject: Subject, rows: int, part: int) -> str | None:
+    """Where pieces of so many rows are kept; None where they are not: a single batch, or code that no digest covers."""
+    if rows <= technique.batch or _outside_code(subject):
+        return None
+    return f"{technique.name}-{key_of(technique, settings, subject, rows, part)}"
 
 
 def _outside_code(subject: Subject) -> bool:
@@ -207,34 +235,9 @@ def key_of(technique: Technique, settings: Settings, subject: Subject, rows: int
             config.explain.model_dump(mode="json", exclude={"techniques"}),
             config.bias.decision.model_dump(mode="json"),
         ],
-        "program": [code_digest(), _environment()],
+        "program": [code_digest("explain", "load"), environment()],
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def code_digest() -> str:
-    """SHA-256 of the source that makes explanations: this stage, the loader, and what they share."""
-    root = Path(__file__).parent.parent
-    files = sorted([*root.glob("*.py"), *(root / "explain").rglob("*.py"), *(root / "load").glob("*.py")])
-    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(root)}\n" for file in files]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-@cache
-def _environment() -> tuple[str, ...]:
-    """Libraries and the processor: another one computes other last digits."""
-    found = [platform.python_version(), platform.system(), platform.machine()]
-    for name in _LIBRARIES:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return (*found, platform.processor())
-    return (*found, *(next((line for line in lines if line.startswith(key)), "") for key in ("model name", "flags")))
 
 
 # ---------------------------------------------------------------- explanations as bytes

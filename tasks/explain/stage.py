@@ -117,6 +117,59 @@ def explain(name: str, config: AuditConfig, workspace: Workspace, watch: Watch) 
         OutputError: the model returned NaN or infinity.
         StorageError, Stopped, DeadlinePassed.
     """
+    asked = asked_for(name, config)
+    if isinstance(asked, NotApplicable):
+        return asked
+    technique, settings, subject, problem = asked.technique, asked.settings, asked.subject, asked.problem
+    watch.advance(0)
+    prepared = technique.prepare(problem, settings, watch)
+    if isinstance(prepared, Importance):
+        result = _whole(technique, problem, prepared, workspace)
+    elif isinstance(prepared, Effects):
+        result = _shape(technique, subject, problem, prepared, workspace)
+    else:
+        watch.expect(len(problem.rows))
+        write = _attributions if problem.modality == "table" else _saliency
+        work = local(technique, settings, subject, problem, prepared.explain, workspace, watch, part=asked.part)
+        with work as found:
+            result = write(found, subject, prepared, workspace, watch)
+    facts = {
+        "technique": technique.name,
+        "title": technique.title,
+        "source": technique.source,
+        "modality": technique.modality,
+        "scope": technique.scope,
+        "settings": settings.model_dump(mode="json"),
+        **result.facts,
+    }
+    left = _left(workspace, name)
+    return Done(f"explain/{name}", result.tables, result.images, (), result.limitations, facts, parts=left)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A technique that fits, and what it is asked about.
+
+    Attributes:
+        part: rows of a part at the least, of a local technique.
+    """
+
+    technique: Technique
+    settings: Settings
+    subject: Subject
+    problem: Problem
+
+    @property
+    def part(self) -> int:
+        return (rows_of_part if self.problem.modality == "table" else images_of_part)(self.problem)
+
+
+def asked_for(name: str, config: AuditConfig) -> Asked | NotApplicable:
+    """Opens model and data and has a look whether a technique fits them.
+
+    Raises:
+        ConfigError: a setting is wrong, or does not fit the data; what opening raises.
+    """
     from tasks.explain import technique_of
     from tasks.explain.problem import problem_of
     from tasks.load import open_subject
@@ -141,29 +194,7 @@ def explain(name: str, config: AuditConfig, workspace: Workspace, watch: Watch) 
         if getattr(settings, "estimator", "auto") != "auto":  # what was asked for by name is not silently left out
             raise ConfigError(f"asked for, but {reason}", where=f"{KEY}.{name}.estimator", hint="or leave it at auto")
         return NotApplicable(stage, "unfit", f"{technique.title}: {reason}")
-    watch.advance(0)
-    prepared = technique.prepare(problem, settings, watch)
-    if isinstance(prepared, Importance):
-        result = _whole(technique, problem, prepared, workspace)
-    elif isinstance(prepared, Effects):
-        result = _shape(technique, subject, problem, prepared, workspace)
-    else:
-        watch.expect(len(problem.rows))
-        table = problem.modality == "table"
-        part, write = (rows_of_part(problem), _attributions) if table else (images_of_part(problem), _saliency)
-        work = local(technique, settings, subject, problem, prepared.explain, workspace, watch, part=part)
-        with work as found:
-            result = write(found, subject, prepared, workspace, watch)
-    facts = {
-        "technique": technique.name,
-        "title": technique.title,
-        "source": technique.source,
-        "modality": technique.modality,
-        "scope": technique.scope,
-        "settings": settings.model_dump(mode="json"),
-        **result.facts,
-    }
-    return Done(stage, result.tables, result.images, (), result.limitations, facts)
+    return Asked(technique, settings, subject, problem)
 
 
 @dataclass(frozen=True)
@@ -259,15 +290,24 @@ def importance_rows(technique: str, features: Sequence[str], found: Importance) 
     return pa.concat_tables(parts) if parts else TABLES["importance"].empty_table()
 
 
+def _part(technique: str) -> str:
+    """Where a technique leaves its lines of `importance`, in the run's folder."""
+    return f"{PARTS}/importance-{technique}.arrow"
+
+
+def _left(workspace: Workspace, technique: str) -> tuple[str, ...]:
+    return (_part(technique),) if (workspace.folder / _part(technique)).is_file() else ()
+
+
 def _leave_part(workspace: Workspace, technique: str, part: pa.Table) -> None:
     sink = io.BytesIO()
     with pa.ipc.new_file(sink, part.schema) as writer:
         writer.write_table(part)
-    workspace.write_bytes(f"{PARTS}/importance-{technique}.arrow", sink.getvalue())
+    workspace.write_bytes(_part(technique), sink.getvalue())
 
 
 def join_importance(workspace: Workspace, results: Sequence[Done]) -> TableRef | None:
-    """Writes `importance` from the parts that the techniques left, and removes these.
+    """Writes `importance` from the parts that the techniques left.
 
     Args:
         results: of the techniques that finished; the parts of others are dropped.
@@ -278,16 +318,17 @@ def join_importance(workspace: Workspace, results: Sequence[Done]) -> TableRef |
     Raises:
         StorageError: the table cannot be written.
     """
-    folder = workspace.folder / PARTS
-    try:
-        if not results:
-            return None
-        finished = {result.stage.partition("/")[2] for result in results}
-        parts = [TABLES["importance"].empty_table()]
-        for name in dict.fromkeys(technique.name for technique in _registry()):
-            path = folder / f"importance-{name}.arrow"
-            if name in finished and path.is_file():
-                parts.append(pa.ipc.open_file(path.read_bytes()).read_all())
-        return workspace.write_table("importance", pa.concat_tables(parts))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    if not results:
+        return None
+    finished = {result.stage.partition("/")[2] for result in results}
+    parts = [TABLES["importance"].empty_table()]
+    for name in dict.fromkeys(technique.name for technique in _registry()):
+        path = workspace.folder / _part(name)
+        if name in finished and path.is_file():
+            parts.append(pa.ipc.open_file(path.read_bytes()).read_all())
+    return workspace.write_table("importance", pa.concat_tables(parts))
+
+
+def drop_parts(workspace: Workspace) -> None:
+    """Removes what the techniques left for `join_importance`."""
+    shutil.rmtree(workspace.folder / PARTS, ignore_errors=True)

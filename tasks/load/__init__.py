@@ -7,7 +7,7 @@ from tasks.load.backend import tensorflow
 from tasks.load.encoding import Encoder, Feature
 from tasks.load.fitting import Refusal, feature_kinds, feature_names, nulls_accepted, refusals
 from tasks.load.images import image_size, images
-from tasks.load.inputs import INPUTS, input_digest
+from tasks.load.inputs import INPUTS, input_digest, inputs_cover_all
 from tasks.load.models import LoadedModel, Located, load_model, locate_model, open_model
 from tasks.load.pins import Pins, pinned
 from tasks.load.predictor import Predictor
@@ -37,6 +37,7 @@ __all__ = [
     "image_size",
     "images",
     "input_digest",
+    "inputs_cover_all",
     "load_data",
     "load_model",
     "locate_model",

@@ -28,6 +28,20 @@ def input_digest(config: AuditConfig, name: str) -> str | None:
     return _INPUTS[name](config)
 
 
+def inputs_cover_all(config: AuditConfig) -> bool:
+    """Whether these digests cover all that is read: they do not where images are files beside the table."""
+    if config.data.image is None:
+        return True
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        kind = pq.read_schema(config.data.path).field(config.data.image).type
+    except (OSError, KeyError, pa.ArrowException):  # another format, or elsewhere: not looked into
+        return False
+    return not (pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _model(config: AuditConfig) -> str:
     return _of_file(locate_model(config).path, "model.path")
 

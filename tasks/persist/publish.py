@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tasks.errors import StorageError, UsageError, nearest
+from tasks.persist.finished import FOLDER as FINISHED
+from tasks.persist.finished import sweep_finished
 from tasks.persist.store import Workspace, make_folder
 from tasks.persist.turn import turn
 from tasks.persist.unfinished import FOLDER as UNFINISHED
@@ -50,6 +52,7 @@ def begin(reports: Path, name: str, run_id: str, metadata: dict[str, str] | None
         make_folder(folder.parent)
         _sweep(folder.parent)
         sweep(folder.parent / UNFINISHED)
+        sweep_finished(folder.parent / FINISHED)
         folder.mkdir(mode=0o700)
     except OSError as error:
         raise StorageError(

@@ -66,9 +66,9 @@ class Workspace:
         return self.folder / "artifacts"
 
     def table_path(self, name: str) -> Path:
-        return self._place(f"artifacts/{name}.parquet")
+        return self.place(f"artifacts/{name}.parquet")
 
-    def _place(self, name: str) -> Path:
+    def place(self, name: str) -> Path:
         """Where a file of this run lies. Names are made from techniques and rows: none may lead out of the folder."""
         parts = name.split("/")
         if not all(parts) or {".", ".."} & set(parts):
@@ -137,7 +137,7 @@ class Workspace:
 
     def write_bytes(self, name: str, content: bytes) -> str:
         """Writes a file of the run folder (`report.html`, `artifacts/images/0001.png`); returns its name."""
-        path = self._place(name)
+        path = self.place(name)
         partial = path.with_name(f".{path.name}.partial")
         with _told_as_storage(path):
             make_folder(path.parent)

@@ -9,8 +9,10 @@ missing. Nothing here ever makes an audit fail: where a piece cannot be kept, th
     or                nobody has written to it for KEEP_SECONDS, or all of an audit's take more than KEEP_BYTES, then
                       those that were written to longest ago (`sweep`, at the start of each run).
 
-A folder has one user at a time: it is locked while a stage works with it. A second run of the same audit goes on
-without. Folders are made with mode 0700: attributions are personal data.
+A folder has one run at a time: it is locked while a run works with it, and a second run of the same audit goes on
+without. Where a run has many processes, one of them holds the lock (`claim`) and the others of the same run write
+beside it: a piece has one name for its rows, and the bits of those rows. Folders are made with mode 0700: attributions
+are personal data.
 """
 
 from __future__ import annotations
@@ -19,9 +21,10 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
@@ -39,20 +42,21 @@ _PIECE = re.compile(r"rows-([0-9]{12})-([0-9]{12})")
 class Unfinished:
     """The pieces of one stage of one audit, held by one run until they are closed. `take` makes it.
 
-    No folder is made before there is a piece to keep.
+    No folder is made before there is a piece to keep, or it is claimed.
+
+    Attributes:
+        found: rows that were there when the run first took them.
     """
 
-    def __init__(self, folder: Path, note: Mapping[str, Any], lock: IO[Any] | None) -> None:
-        self._folder, self._note, self._lock = folder, note, lock
+    def __init__(self, folder: Path, note: Mapping[str, Any], lock: IO[Any] | None, *, beside: bool = False) -> None:
+        self._folder, self._note, self._lock, self._beside = folder, note, lock, beside
         self._refused = False
         self._stops: dict[int, int] = {}
-        if lock is None:
+        self.found = 0
+        if lock is None and not beside:
             return
-        for path in folder.iterdir():
-            match = _PIECE.fullmatch(path.name)
-            if match:
-                start, stop = int(match[1]), int(match[2])
-                self._stops[start] = max(stop, self._stops.get(start, 0))
+        for start, stop in _pieces(folder):
+            self._stops[start] = max(stop, self._stops.get(start, 0))
         self._told()
 
     @property
@@ -63,6 +67,13 @@ class Unfinished:
     def stop_of(self, start: int) -> int | None:
         """Where the piece that starts at a row ends; None where there is none."""
         return self._stops.get(start)
+
+    def covers(self, start: int, stop: int) -> bool:
+        """Whether there are pieces for all of these rows, one after the other."""
+        at: int | None = start
+        while at is not None and at < stop:
+            at = self._stops.get(at)
+        return at is not None
 
     def read(self, start: int) -> bytes | None:
         """A piece's content; None where there is none, or it is damaged: then it is gone from now on."""
@@ -86,16 +97,20 @@ class Unfinished:
             with suppress(OSError):
                 self._path(start, stop).unlink()
 
-    def write(self, start: int, stop: int, content: bytes) -> bool:
-        """Keeps a piece; False where that cannot be: another run has the folder, or the disk is full."""
-        if self._lock is None and not self._refused:
+    def claim(self) -> bool:
+        """Has the folder made and locked now, for the other processes of this run; False where that cannot be."""
+        if self._lock is None and not self._refused and not self._beside:
             self._lock = _locked(self._folder, make=True)
             self._refused = self._lock is None
             self._told()
-        if self._lock is None:
+        return self._lock is not None
+
+    def write(self, start: int, stop: int, content: bytes) -> bool:
+        """Keeps a piece; False where that cannot be: another run has the folder, or the disk is full."""
+        if not self._beside and not self.claim():
             return False
         path = self._path(start, stop)
-        partial = path.with_name(f".{path.name}")
+        partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}")  # a lost worker may still be writing its own
         try:
             with open(partial, "wb") as stream:
                 stream.write(f"{hashlib.sha256(content).hexdigest()}\n".encode())
@@ -112,14 +127,19 @@ class Unfinished:
         """Lets the next run have the folder; one that holds no piece is removed."""
         if self._lock is None:
             return
-        if not self._stops:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            _tidy(self._folder.parent)
+        with suppress(OSError):  # others of this run may have written since
+            if not any(_pieces(self._folder)):
+                shutil.rmtree(self._folder, ignore_errors=True)
+                _tidy(self._folder.parent)
         self._lock.close()
 
     def _told(self) -> None:
-        """Notes which run works with the pieces, and what it found here."""
-        if self._lock is not None:
+        """Notes which run works with the pieces, and what it found here when it came."""
+        noted = _note(self._folder)
+        if noted.get("run_id") == self._note["run_id"]:
+            self.found = int(noted.get("found") or 0)
+        elif self._lock is not None:
+            self.found = self.rows
             with suppress(OSError):
                 (self._folder / _USED).write_text(json.dumps({**self._note, "found": self.rows}), encoding="utf-8")
 
@@ -138,12 +158,13 @@ def take(root: Path, name: str, *, run_id: str, stage: str) -> Unfinished | None
     if not folder.is_dir():
         return Unfinished(folder, note, None)
     lock = _locked(folder, make=False)
-    if lock is None:
+    if lock is None and _note(folder).get("run_id") != run_id:
         return None
     try:
-        return Unfinished(folder, note, lock)
+        return Unfinished(folder, note, lock, beside=lock is None)
     except OSError:
-        lock.close()
+        if lock is not None:
+            lock.close()
         return None
 
 
@@ -157,10 +178,15 @@ def used_by(root: Path | None, run_id: str) -> list[dict[str, Any]]:
     return found
 
 
-def clear(root: Path | None, run_id: str) -> None:
-    """Removes the pieces that a run used last; those that another run has taken over stay."""
+def clear(root: Path | None, run_id: str, taken_over: Mapping[str, str] | None = None) -> None:
+    """Removes the pieces that a run used last; those that another run has taken up since stay.
+
+    Args:
+        taken_over: stage → the earlier run whose whole result this one has, and whose pieces nobody needs.
+    """
     for folder in _folders(root):
-        if _note(folder).get("run_id") == run_id:
+        note = _note(folder)
+        if str(note.get("run_id")) in (run_id, (taken_over or {}).get(str(note.get("stage")))):
             _remove(folder)
     _tidy(root)
 
@@ -177,6 +203,14 @@ def sweep(root: Path) -> None:
         if (time.time() - times[folder] > KEEP_SECONDS or total > KEEP_BYTES) and _remove(folder):
             total -= sizes[folder]
     _tidy(root)
+
+
+def _pieces(folder: Path) -> Iterator[tuple[int, int]]:
+    """Where the pieces in a folder start and stop."""
+    for path in folder.iterdir():
+        match = _PIECE.fullmatch(path.name)
+        if match:
+            yield int(match[1]), int(match[2])
 
 
 def _folders(root: Path | None) -> list[Path]:

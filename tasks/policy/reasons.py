@@ -55,8 +55,12 @@ class Seen:
         }  # fmt: skip
 
 
-def seen_in_reasons(config: AuditConfig, workspace: Workspace) -> Seen | None:
-    """Counts decisions by what their principal reasons name; None where no reasons were stated."""
+def seen_in_reasons(config: AuditConfig, workspace: Workspace, adverse: int) -> Seen | None:
+    """Counts decisions by what their principal reasons name; None where no reasons were stated.
+
+    Args:
+        adverse: decisions that are adverse, as the stage `reasons` counted them.
+    """
     if not workspace.has_table("reason_codes"):
         return None
     import pyarrow.parquet as pq
@@ -80,7 +84,6 @@ def seen_in_reasons(config: AuditConfig, workspace: Workspace) -> Seen | None:
             first = np.logical_or.reduce([none, *(hit[name] for name in protected)])
             any_protected += int(first.sum())
             any_either += int(np.logical_or.reduce([first, *(hit[name] for name in of)]).sum())
-    adverse = _adverse(config, workspace)
     most = config.reasons.rows
     return Seen(
         stated=adverse if most == "all" else min(adverse, most),
@@ -100,21 +103,6 @@ def _named(name: str, names: Any, line: np.ndarray, total: int) -> np.ndarray:
     found = np.zeros(total, bool)
     found[line[pc.equal(names, name).to_numpy(zero_copy_only=False)]] = True
     return found
-
-
-def _adverse(config: AuditConfig, workspace: Workspace) -> int:
-    """How many rows were decided, and not in favour."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from tasks.load import open_subject
-
-    table = workspace.read_table("predictions", ["output", "decision"])
-    own = table.filter(pc.equal(table["output"], table["output"][-1])) if len(table) else table
-    subject = open_subject(config)  # where reasons were stated there is a model, and it is open
-    names = [subject.classes[index] for index in subject.favorable]
-    favorable = pc.is_in(own["decision"], value_set=pa.array(names, own["decision"].type))
-    return int(pc.sum(pc.and_(pc.is_valid(own["decision"]), pc.invert(favorable))).as_py() or 0)
 
 
 def strong_proxies(config: AuditConfig, workspace: Workspace) -> dict[str, tuple[str, ...]]:

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 SHOWN = 100
 
 
-def judge(config: AuditConfig, workspace: Workspace) -> Done:
+def judge(config: AuditConfig, workspace: Workspace, adverse: int = 0) -> Done:
     """Judges every check of the policy from the tables `group_metrics`, `disparities`, `reason_codes` and `proxies`.
+
+    Args:
+        adverse: decisions that are adverse, as the stage `reasons` counted them.
 
     Raises:
         ConfigError: a check names a metric that is not known.
     """
     checks: list[dict[str, Any]] = []
-    seen = seen_in_reasons(config, workspace)
+    seen = seen_in_reasons(config, workspace, adverse)
     if config.policy:
         tables = Tables.of(
             workspace.read_table("group_metrics"),

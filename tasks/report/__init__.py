@@ -4,12 +4,13 @@ from tasks.report import document, figures, numbers
 from tasks.report.html import render_html
 from tasks.report.markdown import escape_markdown
 from tasks.report.record import RunRecord
-from tasks.report.regulations import check_regulations, pack_inputs
+from tasks.report.regulations import REGULATIONS, check_regulations, pack_inputs
 from tasks.report.stage import report_files, write_report
 from tasks.report.summary import summary_schema
 from tasks.report.words import metric_label
 
 __all__ = [
+    "REGULATIONS",
     "RunRecord",
     "check_regulations",
     "document",

@@ -42,7 +42,7 @@ def unmade_sections(reading: Reading) -> list[Failed]:
     failed = []
     for make in SECTIONS:
         try:
-            make(reading)
+            reading.made[make.__name__] = make(reading)
         except StorageError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a section stumbles over
@@ -55,7 +55,8 @@ def _section(reading: Reading, make: Callable[[Reading], Section]) -> Section:
     if isinstance(failed, Failed):
         title = make.__name__.replace("_", " ").capitalize()
         return Section(make.__name__, title, (Paragraph((said(f"This section could not be made: {failed.reason}"),)),))
-    return make(reading)
+    made = reading.made.get(make.__name__)
+    return make(reading) if made is None else made
 
 
 def _facts(reading: Reading) -> tuple[tuple[str, Content], ...]:

@@ -13,6 +13,7 @@ from configs.schema import CROSSING, AuditConfig
 from tasks.contracts import Done, Failed, Finding, NotApplicable
 from tasks.errors import StorageError
 from tasks.persist import Workspace, file_digest
+from tasks.report.document import Section
 from tasks.report.record import RunRecord
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ class Reading:
     config: AuditConfig
     workspace: Workspace
     record: RunRecord
+
+    @cached_property
+    def made(self) -> dict[str, Section]:
+        """Sections that were made of this reading, by name."""
+        return {}
 
     # ------------------------------------------------------------ tables
 

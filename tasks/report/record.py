@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.contracts import AuditVerdict, Done, Failed, Finding, NotApplicable, StageResult, TableRef
+from tasks.contracts import (
+    AuditVerdict,
+    Done,
+    Failed,
+    NotApplicable,
+    StageResult,
+    result_from_json,
+    result_to_json,
+)
 
-_KINDS = {"done": Done, "not_applicable": NotApplicable, "failed": Failed}
 #: keys of `environment` that are no library
 MACHINE_KEYS = ("python", "system", "platform", "machine", "cores")
 
@@ -68,8 +75,7 @@ class RunRecord:
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values; `from_json` reads them back."""
-        names = {kind: name for name, kind in _KINDS.items()}
-        results = [{"kind": names[type(r)], **_plain(asdict(r))} for r in self.results]
+        results = [result_to_json(result) for result in self.results]
         head = {k: getattr(self, k) for k in ("run_id", "started", "finished", "verdict", "seed")}
         return {
             **head,
@@ -86,24 +92,6 @@ class RunRecord:
         Raises:
             KeyError, TypeError: not a record's JSON.
         """
-        results = []
-        for entry in value["results"]:
-            parts = dict(entry)
-            kind = _KINDS[parts.pop("kind")]
-            if kind is Done:
-                parts["tables"] = tuple(TableRef(**t) for t in parts["tables"])
-                parts["findings"] = tuple(Finding(**f) for f in parts["findings"])
-                parts["images"] = tuple(parts["images"])
-                parts["limitations"] = tuple(parts["limitations"])
-            results.append(kind(**parts))
+        results = [result_from_json(entry) for entry in value["results"]]
         inputs = tuple((str(name), str(digest)) for name, digest in value.get("inputs", ()))
         return cls(**{**value, "results": tuple(results), "inputs": inputs})
-
-
-def _plain(value: Any) -> Any:
-    """Mappings and tuples as the dicts and lists that JSON knows."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
-    return value

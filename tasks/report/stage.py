@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,13 +75,21 @@ def report_files(
     Raises:
         StorageError: a table is not what its stage wrote.
     """
-    failed = unjudged(Reading(config, workspace, record))
-    failed += unmade_sections(Reading(config, workspace, _with(record, failed)))
-    files, unrendered = _rendered(Reading(config, workspace, _with(record, failed)))
+    reading = Reading(config, workspace, record)
+    failed = unjudged(reading)
+    reading = _also(reading, failed)
+    unmade = unmade_sections(reading)
+    reading = _also(reading, unmade)
+    files, unrendered = _rendered(reading)
     if unrendered:  # said in the formats that there are
-        failed += unrendered
-        files, _ = _rendered(Reading(config, workspace, _with(record, failed)))
-    return files, _with(record, failed), failed
+        reading = _also(reading, unrendered)
+        files, _ = _rendered(reading)
+    return files, reading.record, [*failed, *unmade, *unrendered]
+
+
+def _also(reading: Reading, failed: list[Failed]) -> Reading:
+    """The run with what could not be made of it; the same reading where that is nothing: it remembers what it read."""
+    return Reading(reading.config, reading.workspace, _with(reading.record, failed)) if failed else reading
 
 
 def _with(record: RunRecord, failed: list[Failed]) -> RunRecord:
@@ -93,15 +102,17 @@ def _with(record: RunRecord, failed: list[Failed]) -> RunRecord:
 
 def _rendered(reading: Reading) -> tuple[dict[str, bytes], list[Failed]]:
     """File → content for every form that can be made."""
-    made = {"summary.json": render_summary(reading)}
+    summary = summary_of(reading)
+    made = {"summary.json": render_summary(reading, summary)}
     attachments = {**made, "inputs.json": render_inputs(reading)}
-    source = Source(document_of(reading), attachments, summary_of(reading))
+    source = Source(document_of(reading), attachments, summary)
+    begun = _begun(source, reading.config.report.formats)
     failed = []
     for name, (file, render) in FORMATS.items():
         if name not in reading.config.report.formats:
             continue
         try:
-            made[file] = render(source)
+            made[file] = begun.get(name, render)(source)
             if name == "html":
                 pages = [page for pack in judged(reading) for page in pack.pages]
                 made |= {own: render_html(page) for own, page in pages}
@@ -110,6 +121,16 @@ def _rendered(reading: Reading) -> tuple[dict[str, bytes], list[Failed]]:
         except Exception as error:  # noqa: BLE001  # whatever a renderer stumbles over
             failed.append(Failed(f"report/{name}", "unexpected", one_line(f"{type(error).__name__}: {error}")))
     return made, failed
+
+
+def _begun(source: Source, formats: Sequence[str]) -> dict[str, Callable[[Source], bytes]]:
+    """The forms that are made beside the others: typst sets pages without holding up Python."""
+    if "pdf" not in formats or len(formats) < 2:
+        return {}
+    with_typst = ThreadPoolExecutor(max_workers=1)
+    future = with_typst.submit(FORMATS["pdf"][1], source)
+    with_typst.shutdown(wait=False)
+    return {"pdf": lambda _: future.result()}
 
 
 def render_inputs(reading: Reading) -> bytes:

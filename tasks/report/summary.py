@@ -50,9 +50,14 @@ def summary_schema() -> dict[str, Any]:
     return json.loads(_schema_text())
 
 
-def render_summary(reading: Reading) -> bytes:
-    """summary.json: UTF-8, indented, keys in the order of the schema; the same run gives the same bytes."""
-    text = json.dumps(summary_of(reading), ensure_ascii=False, allow_nan=False, indent=2)
+def render_summary(reading: Reading, summary: Mapping[str, Any] | None = None) -> bytes:
+    """summary.json: UTF-8, indented, keys in the order of the schema; the same run gives the same bytes.
+
+    Args:
+        summary: its values, where they are at hand.
+    """
+    values = summary_of(reading) if summary is None else summary
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False, indent=2)
     return (text + "\n").encode("utf-8", errors="replace")
 
 
@@ -177,6 +182,7 @@ def _stage(result: StageResult) -> dict[str, Any]:
         "code": getattr(result, "code", None),
         "reason": getattr(result, "reason", None),
         "seconds": getattr(result, "seconds", None),
+        "of_run": getattr(result, "of_run", None),
         "tables": [t.name for t in result.tables] if isinstance(result, Done) else [],
     }
 

@@ -16,7 +16,7 @@ import pytest
 from configs.schema import AuditConfig
 from tasks.contracts import Done, NotApplicable, schema_of
 from tasks.errors import ConfigError, OutputError, Stopped
-from tasks.explain import TECHNIQUES, explain, join_importance, planned, stage
+from tasks.explain import TECHNIQUES, drop_parts, explain, join_importance, planned, stage
 from tasks.explain.base import Importance
 from tasks.explain.stage import importance_rows
 from tasks.load import open_subject
@@ -38,6 +38,7 @@ def run_all(config: AuditConfig, folder: Path) -> tuple[Workspace, list[Done]]:
         assert isinstance(result, Done), result
         done.append(result)
     join_importance(workspace, done)
+    drop_parts(workspace)
     return workspace, done
 
 
@@ -336,6 +337,7 @@ def test_joining_takes_the_registrys_order_and_only_what_finished(audit_files: d
     assert ref.rows == 6
     found = workspace.read_table("importance").column("technique").to_pylist()
     assert found == ["permutation"] * 3 + ["lime"] * 3
+    drop_parts(workspace)
     assert not (tmp_path / stage.PARTS).exists()
 
 

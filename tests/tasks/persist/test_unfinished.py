@@ -170,3 +170,43 @@ def test_notes_that_are_no_notes_are_nobodys(tmp_path):
     assert used_by(tmp_path, "first") == []
     clear(tmp_path, "first")
     assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_processes_of_one_run_write_beside_the_one_that_holds_the_lock(tmp_path):
+    left(tmp_path)
+    held_by = held(tmp_path, run_id="second")
+    assert held_by.claim()
+    assert held_by.found == 8
+    beside = [held(tmp_path, run_id="second") for _ in range(2)]
+    assert take(tmp_path, "lime-key", run_id="third", stage="explain/lime") is None
+    assert [one.found for one in beside] == [8, 8]
+    assert beside[0].write(8, 9, b"a")
+    assert beside[1].write(9, 12, b"b")
+    for one in beside:
+        one.close()
+    late = held(tmp_path, run_id="second")
+    assert (late.rows, late.found, late.read(9)) == (12, 8, b"b")
+    assert late.covers(0, 12)
+    assert late.covers(5, 9)
+    assert not late.covers(0, 13)
+    assert not late.covers(1, 5)
+    clear(tmp_path, "second")
+    assert late.read(8) == b"a"  # held
+    held_by.close()
+    clear(tmp_path, "second")
+    assert not tmp_path.exists()
+
+
+def test_a_claim_is_a_folder_without_pieces(tmp_path):
+    claimed = held(tmp_path / "root")
+    assert claimed.claim()
+    assert claimed.claim()
+    assert take(tmp_path / "root", "lime-key", run_id="second", stage="explain/lime") is None
+    beside = held(tmp_path / "root")
+    assert beside.write(0, 5, b"five")
+    claimed.close()  # it has none itself, and leaves those of the others
+    assert held(tmp_path / "root").rows == 5
+    again = held(tmp_path / "root", "empty")
+    assert again.claim()
+    again.close()
+    assert [p.name for p in (tmp_path / "root").iterdir()] == ["lime-key"]

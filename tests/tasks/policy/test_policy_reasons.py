@@ -57,7 +57,7 @@ def planted(tmp_path: Path):
             stated = state_reasons(config, workspace, Watch())
             trace_sources(config, workspace, Watch())
             measure_bias(config, workspace, Watch())
-            return stated, judge(config, workspace), workspace
+            return stated, judge(config, workspace, stated.facts.get("adverse", 0)), workspace
 
     return run
 
