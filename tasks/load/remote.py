@@ -48,9 +48,12 @@ def unread(path: str, key: str, error: Exception) -> AuditError:
         return ConfigError(
             f"{path} needs a package that is not installed ({reason})",
             where=key,
-            hint="install fsspec's extra for this kind of address, as in: pip install 'fsspec[http]'",
+            hint="install fsspec's extra for this kind of address, as in: pip install 'fsspec[http]'; for s3://: "
+            "pip install 'keras-audit[s3]'",
         )
     hint = "check the address, and that the file system's package is installed" if "://" in path else None
+    if any("Credentials" in type(cause).__name__ for cause in _causes(error)):  # botocore's, and its kin
+        hint = "for s3:// set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     return ConfigError(f"{path} cannot be read ({reason})", where=key, hint=hint)
 
 
