@@ -1,4 +1,4 @@
-"""What Prefect's UI shows of an audit: previews. The record is the run's folder."""
+"""What Prefect's UI shows of an audit: previews and links. The record is the run's folder."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from flows.run import Outcome
+from flows.site import site_address
 
 _ROWS = 200  # Prefect's UI is no table viewer
+_PICTURES = 6
 
 
 def publish_artifacts(outcome: Outcome) -> None:
-    """The summary (Markdown), the policy's checks and the disparities (tables), under keys of the audit's name.
+    """The summary (Markdown), the policy's checks and the disparities (tables), the overlays of an image model, and
+    links to the report where a site shows it; under keys of the audit's name.
 
     The run is published by now: an API that does not answer costs the previews, not the audit.
     """
@@ -26,31 +29,70 @@ def publish_artifacts(outcome: Outcome) -> None:
 
 
 def _publish(outcome: Outcome) -> None:
-    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+    from prefect.artifacts import (
+        create_image_artifact,
+        create_link_artifact,
+        create_markdown_artifact,
+        create_table_artifact,
+    )
 
     key = re.sub(r"[^a-z0-9]+", "-", outcome.name.lower()).strip("-") or "audit"
-    create_markdown_artifact(_summary(outcome), key=f"{key}-summary", description=f"Verdict: {outcome.verdict}")
+    folder = Path(outcome.folder)
+    create_markdown_artifact(_summary(outcome), key=f"{key}-summary", description=f"Verdict: {_said(outcome.verdict)}")
     if outcome.checks:
         create_table_artifact(
             [_checked(check) for check in outcome.checks], key=f"{key}-policy", description="Policy checks"
         )
-    table = Path(outcome.folder) / "artifacts" / "disparities.parquet"
+    table = folder / "artifacts" / "disparities.parquet"
     if table.is_file():
         create_table_artifact(_preview(table), key=f"{key}-disparities", description="Disparities between groups")
+    for name, (word, address) in _reports(folder).items():
+        create_link_artifact(address, word, key=f"{key}-{name.replace('.', '-')}", description=word)
+    for number, picture in enumerate(_pictures(folder), 1):
+        shown = site_address(picture)
+        if shown is not None:
+            create_image_artifact(shown, key=f"{key}-overlay-{number}", description=_named(picture))
 
 
 def _summary(outcome: Outcome) -> str:
     from tasks.report import escape_markdown
 
-    lines = [f"# {outcome.verdict.replace('_', ' ').capitalize()}", "", escape_markdown(outcome.name), ""]
+    lines = [f"# {_said(outcome.verdict).capitalize()}", ""]
+    lines += [f"**{escape_markdown(outcome.name)}**, run {escape_markdown(outcome.run_id)}", ""]
+    links = [f"[{word}]({address})" for word, address in _reports(Path(outcome.folder)).values()]
+    lines += [" · ".join(links) if links else f"Report: `{outcome.report}`", ""]
     lines += [f"- {escape_markdown(text)}" for text in (*outcome.missing, *outcome.reasons)]
-    lines += [f"- **{c['verdict'].replace('_', ' ')}**: {escape_markdown(c['sentence'])}" for c in outcome.checks]
-    lines += ["", f"Report: `{outcome.report}`"]
+    lines += [f"- **{_said(check['verdict'])}**: {escape_markdown(check['sentence'])}" for check in outcome.checks]
     return "\n".join(lines)
 
 
+def _said(verdict: str) -> str:
+    return verdict.replace("_", " ")
+
+
+def _reports(folder: Path) -> dict[str, tuple[str, str]]:
+    """Of the report's forms that there are: what a link to it says, and where the site shows it."""
+    words = {"report.html": "Open the report", "report.pdf": "Open it as PDF"}
+    found = {name: (word, site_address(folder / name)) for name, word in words.items() if (folder / name).is_file()}
+    return {name: (word, address) for name, (word, address) in found.items() if address is not None}
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Overlays: of every technique in turn, until there are enough."""
+    by_technique: dict[str, list[Path]] = {}
+    for path in sorted((folder / "artifacts" / "images").glob("*.png")):
+        by_technique.setdefault(path.stem.rpartition("-")[0], []).append(path)
+    ranked = [(place, path) for paths in by_technique.values() for place, path in enumerate(paths)]
+    return [path for _, path in sorted(ranked)[:_PICTURES]]
+
+
+def _named(picture: Path) -> str:
+    technique, _, number = picture.stem.rpartition("-")
+    return f"Overlay {int(number)} of {technique}" if number.isdecimal() else picture.stem
+
+
 def _checked(check: dict[str, Any]) -> dict[str, Any]:
-    keys = ("metric", "attribute", "group", "min", "max", "value", "verdict", "sentence")
+    keys = ("verdict", "metric", "attribute", "group", "value", "min", "max", "sentence")
     return {key: _plain(check.get(key)) for key in keys}
 
 
