@@ -1,4 +1,4 @@
-"""The command line: `keras-audit run | check | list | show | verify | schema | serve | keys`.
+"""The command line: `keras-audit run | check | list | show | verify | schema | serve | deploy | keys`.
 
 Exit codes are the contract's (see tasks/errors.py). Errors are one line on stderr; `--debug` adds the traceback.
 Whatever is heavy is imported by the command that needs it, so that `--help` answers at once.
@@ -39,9 +39,16 @@ Settings = Annotated[
     list[str],
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config, as explain.rows=200."),
 ]
-Reports = Annotated[Path, typer.Option("--reports", metavar="DIR", help="Folder that reports are written under.")]
+Reports = Annotated[
+    str,
+    typer.Option("--reports", metavar="DIR", help="Folder, or address as s3://bucket/reports, that reports are under."),
+]
 Run = Annotated[
-    str, typer.Argument(metavar="RUN", help="A folder, name/run-id, or name (its latest).", show_default=False)
+    str,
+    typer.Argument(metavar="RUN", help="A folder, an address, name/run-id, or name (its latest).", show_default=False),
+]
+Roots = Annotated[
+    list[str], typer.Option(metavar="DIR", help="Folder that runs from the UI may use; default: the current one.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON alone on stdout; everything else on stderr.")]
 
@@ -50,7 +57,7 @@ Json = Annotated[bool, typer.Option("--json", help="JSON alone on stdout; everyt
 def run(
     config: Config,
     settings: Settings = [],  # noqa: B006
-    reports: Reports = Path("reports"),
+    reports: Reports = "reports",
     sign: Annotated[
         Path | None,
         typer.Option(
@@ -64,6 +71,7 @@ def run(
     """Run one audit: progress while it runs, then verdict and path of the report."""
     from flows import terminal
     from flows.local import run_audit
+    from flows.places import opened_run
 
     if sign is not None:
         os.environ["KERAS_AUDIT_SIGNING_KEY"] = str(sign)
@@ -74,7 +82,8 @@ def run(
         outcome = run_audit(str(config), settings, reports, shown, say=shown.say, debug=_debug())
     terminal.closing(out, outcome)
     if as_json:
-        _say((Path(outcome.folder) / "summary.json").read_bytes())
+        with opened_run(outcome.place, reports, only=("summary.json",)) as opened:
+            _say((opened.folder / "summary.json").read_bytes())
     raise typer.Exit(outcome.exit_code)
 
 
@@ -100,12 +109,12 @@ def list_runs(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Runs of one audit; default: of all.", show_default=False)
     ] = None,
-    reports: Reports = Path("reports"),
+    reports: Reports = "reports",
     as_json: Json = False,
 ) -> None:
     """List the runs under the reports folder, the newest last."""
+    from flows.places import listed
     from tasks.history import as_json as entry_json
-    from tasks.history import listed
 
     found = listed(reports, name)
     if as_json:
@@ -127,16 +136,17 @@ def list_runs(
 @app.command()
 def show(
     run: Run,
-    reports: Reports = Path("reports"),
+    reports: Reports = "reports",
     as_json: Json = False,
 ) -> None:
     """Show a run: verdict, policy checks, findings and the report's path."""
-    from tasks.persist.publish import find_run
+    from flows.places import is_address, opened_run
 
-    folder = find_run(reports, run)
-    summary = _summary(folder)
+    with opened_run(run, reports, only=("summary.json",)) as opened:
+        summary = _summary(opened.folder, opened.place)
+        content = (opened.folder / "summary.json").read_bytes()
     if as_json:
-        _say((folder / "summary.json").read_bytes())
+        _say(content)
         return
     import jsonschema
 
@@ -145,8 +155,9 @@ def show(
     from tasks.report import summary_schema
 
     if not jsonschema.Draft202012Validator(summary_schema()).is_valid(summary):
-        raise UsageError("summary.json does not fit its schema", where=str(folder), hint=_CHANGED)
-    closing(console(stderr=False), Outcome.of_summary(folder, summary))
+        raise UsageError("summary.json does not fit its schema", where=opened.place, hint=_CHANGED)
+    address = opened.place if is_address(opened.place) else ""
+    closing(console(stderr=False), Outcome.of_summary(opened.folder, summary, address))
 
 
 @app.command()
@@ -160,7 +171,7 @@ def verify(
             help="A public key to trust; one of them must have signed. Default: KERAS_AUDIT_TRUSTED_KEYS.",
         ),
     ] = [],  # noqa: B006
-    reports: Reports = Path("reports"),
+    reports: Reports = "reports",
     again: Annotated[
         bool, typer.Option("--replay", help="Audit the recorded inputs again and compare every value.")
     ] = False,
@@ -170,11 +181,11 @@ def verify(
     from flows import verify
 
     with _stdout_kept():
-        folder, found = verify.verify(run, keys, reports, replay=again)
+        place, found = verify.verify(run, keys, reports, replay=again)
     if as_json:
-        _say_json(verify.as_json(folder, found))
+        _say_json(verify.as_json(place, found))
     else:
-        _say(verify.as_text(folder, found).encode(errors="backslashreplace"))
+        _say(verify.as_text(place, found).encode(errors="backslashreplace"))
     raise typer.Exit(verify.exit_code(found))
 
 
@@ -218,17 +229,43 @@ def schema(
 def serve(
     configs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[CONFIG]...", help="Audits to serve; default: every YAML in configs/."),
+        typer.Argument(metavar="[CONFIG]...", help="Audits to serve, or folders of them; default: configs."),
     ] = None,
-    reports: Reports = Path("reports"),
+    reports: Reports = "reports",
+    data_root: Roots = [],  # noqa: B006
+    report_root: Roots = [],  # noqa: B006
+    site_port: Annotated[int, typer.Option(min=0, max=65535, help="Of the site of the reports; 0: a free one.")] = 4280,
+    site_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where a proxy makes the site known; links use it.")
+    ] = None,
+    site: Annotated[bool, typer.Option(help="Show the reports on loopback.")] = True,
 ) -> None:
-    """Serve audits: Prefect's server and UI on loopback, a deployment with its schedule for each config."""
+    """Serve audits: Prefect's UI, a deployment with its schedule for each config, and the reports, on loopback."""
     from flows.prefect_api import quiet_environment
 
     quiet_environment()
-    from flows.serve import serve_audits
+    from flows.places import folder_only
+    from flows.serve import Options, serve_audits
 
-    serve_audits(configs or sorted(Path("configs").glob("*.y*ml")), reports)
+    roots = {"data_roots": tuple(data_root), "report_roots": tuple(report_root)}
+    options = Options(folder_only(reports), **roots, site_port=site_port if site else None, site_url=site_url)
+    serve_audits(configs or [Path("configs")], options)
+
+
+@app.command()
+def deploy(
+    configs: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Audits to deploy.", show_default=False)],
+    pool: Annotated[str, typer.Option(metavar="NAME", help="The work pool that runs them.", show_default=False)],
+    image: Annotated[str | None, typer.Option(metavar="IMAGE", help="Of a pool of containers.")] = None,
+    reports: Reports = "reports",
+) -> None:
+    """Register the audits' deployments to a work pool of the configured Prefect API."""
+    from flows.prefect_api import quiet_environment
+
+    quiet_environment()
+    from flows.deployments import deploy_audits
+
+    deploy_audits(configs, reports, pool, image)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -320,15 +357,15 @@ def _stdout_kept() -> Iterator[None]:
 _CHANGED = "the run was changed by hand, or by another version"
 
 
-def _summary(folder: Path) -> dict[str, Any]:
+def _summary(folder: Path, place: str) -> dict[str, Any]:
     from flows.terminal import VERDICTS
 
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UsageError("summary.json cannot be read", where=str(folder), hint=_CHANGED) from error
+        raise UsageError("summary.json cannot be read", where=place, hint=_CHANGED) from error
     if not isinstance(summary, dict) or summary.get("verdict") not in tuple(VERDICTS):
-        raise UsageError("summary.json has no verdict", where=str(folder), hint=_CHANGED)
+        raise UsageError("summary.json has no verdict", where=place, hint=_CHANGED)
     return summary
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from configs.schema import AuditConfig
+from flows.places import index_store
 from flows.run import Ledger, Outcome, Run
 from tasks.contracts import AuditVerdict, Done, Failed, StageResult
 from tasks.errors import ConfigError
@@ -36,6 +38,7 @@ from tasks.persist.publish import publish
 from tasks.persist.unfinished import clear, used_by
 
 if TYPE_CHECKING:
+    from tasks.persist.object_store import ObjectStore
     from tasks.report import RunRecord
 
 _LIBRARIES = (
@@ -44,15 +47,18 @@ _LIBRARIES = (
 )  # fmt: skip
 
 
-def finish(run: Run, ledger: Ledger, signer: Signer | None = None) -> Outcome:
+def finish(run: Run, ledger: Ledger, signer: Signer | None = None, store: ObjectStore | None = None) -> Outcome:
     """Writes report, record and manifest, signs it, and gives the run its final name and its place in the chain.
 
     Args:
         signer: what signs the manifest; None: the run is unsigned.
+        store: where the run is uploaded to; None: it stays where it is.
 
     Raises:
-        StorageError: a file cannot be written; nothing is published.
+        StorageError: a file cannot be written, and nothing is published; or the run cannot be uploaded.
     """
+    from prefect.utilities.annotations import quote
+
     from flows.steps import write_report
 
     config, workspace = resolved(run.config, ledger), run.workspace
@@ -63,15 +69,17 @@ def finish(run: Run, ledger: Ledger, signer: Signer | None = None) -> Outcome:
     content, record = kept(_record(run, ledger), workspace.folder)
     workspace.write_bytes(RECORD, content)
     reported = replace(run, config=config)
-    results: tuple[StageResult, ...] = cast(Any, write_report)(reported, record)  # Prefect types a task as if async
+    # Prefect types a task as if it were async, and would look through all of the record for futures.
+    results: tuple[StageResult, ...] = cast(Any, write_report)(reported, quote(record))
     for result in results:
         ledger.enter(result)
     verdict = ledger.fact("report", "verdict", record.verdict)
     checks = ledger.fact("policy", "checks", [])
-    folder = _published(workspace, _account(config, record, ledger, verdict, _notes(workspace)), signer)
+    account = _account(config, record, ledger, verdict, _notes(workspace))
+    folder = _published(workspace, account, signer, store, partial(writing.advance, 0))
     if verdict != "incomplete":  # else the next run goes on with what is there
-        clear(workspace.unfinished, workspace.run_id)
-    told = index_runs(folder.parent.parent)
+        clear(workspace.unfinished, workspace.run_id, {r.stage: r.of_run for r in ledger.done() if r.of_run})
+    told = index_runs(folder.parent.parent) if store is None else index_store(store)
     if told is not None:
         writing.tell(told)
     writing.finish()
@@ -79,6 +87,7 @@ def finish(run: Run, ledger: Ledger, signer: Signer | None = None) -> Outcome:
         name=config.name,
         run_id=workspace.run_id,
         folder=str(folder),
+        address="" if store is None else store.shown(config.name, workspace.run_id),
         verdict=verdict,
         missing=tuple(f"{f.stage}: {f.reason}" for f in ledger.failed) if verdict == "incomplete" else (),
         checks=tuple(checks),
@@ -87,13 +96,23 @@ def finish(run: Run, ledger: Ledger, signer: Signer | None = None) -> Outcome:
     )
 
 
-def _published(workspace: Workspace, account: Account, signer: Signer | None) -> Path:
+def _published(
+    workspace: Workspace,
+    account: Account,
+    signer: Signer | None,
+    store: ObjectStore | None,
+    tick: Callable[[], None],
+) -> Path:
     files = outputs(workspace)  # before the run's turn comes: others wait for it
 
-    def sealed(before: Path | None) -> None:
+    def sealed(workspace: Workspace, before: Path | None) -> None:
         seal(workspace, account, files, previous=predecessor_of(before), signer=signer)
 
-    return publish(workspace, sealed)
+    if store is None:
+        return publish(workspace, partial(sealed, workspace))
+    from tasks.persist.upload import publish_to
+
+    return publish_to(store, workspace, sealed, tick)
 
 
 def _record(run: Run, ledger: Ledger) -> RunRecord:

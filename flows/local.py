@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from flows.places import local_side, store_of
 from flows.prefect_api import Api, prefect_api, quiet_environment
 from flows.run import Outcome, watched
 from tasks.errors import Incomplete, Stopped
@@ -28,7 +30,7 @@ GRACE = 4.0
 def run_audit(
     config: str,
     settings: Sequence[str],
-    reports: Path,
+    reports: str | Path,
     report: Report,
     *,
     say: Say | None = None,
@@ -38,6 +40,7 @@ def run_audit(
     """Runs one audit and waits for it.
 
     Args:
+        reports: a folder, or an address such as `s3://bucket/reports`.
         report, say: told how far a step is, and what else it has to say; as `Watch` calls them.
         passing: nobody keeps the reports folder: it goes too where the process has to end at once, and Prefect's UI
             is told of no results.
@@ -48,16 +51,22 @@ def run_audit(
     quiet_environment()
     if not debug:
         os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")  # failures are told in the report and below
+    from flows.keys import models_stay_shut
     from flows.preflight import checked_config
 
     # A wrong config, a key that is no good, and a folder that cannot be written, are told before anything heavy starts.
-    signing_key(reports)
-    discard(begin(reports, checked_config(config, settings).name, new_run_id()))
+    checked, store = checked_config(config, settings), store_of(reports)
+    folder = local_side(reports, store, checked.name)
+    signing_key(folder)
+    discard(begin(folder, checked.name, new_run_id()))
     watch = Watch(report=report) if say is None else Watch(report=report, say=say)
     if passing:
-        watch.unfinished.append(reports)
-    with prefect_api() as api, _interruptible(watch, api):
-        _import_heavy(watch)
+        watch.unfinished.append(folder)
+    with _collected_later() as collect, prefect_api() as api, _interruptible(watch, api):
+        if not models_stay_shut(checked, folder / checked.name):
+            if checked.run.task_runner == "threads":  # on a cluster the workers import what they need
+                _import_heavy(watch)
+            collect()
         api.wait()
         from prefect.exceptions import TerminationSignal
 
@@ -68,7 +77,45 @@ def run_audit(
                 state = audit(config=config, settings=list(settings), reports=str(reports), return_state=True)
         except TerminationSignal as error:  # while a flow runs, SIGTERM is Prefect's
             raise Stopped("stopped by SIGTERM") from error
+        except Exception as error:
+            told = _told_by_api(error)
+            if told is None:
+                raise
+            raise told from error
         return _outcome(state, watch)
+
+
+@contextmanager
+def _collected_later() -> Iterator[Callable[[], None]]:
+    """A block without the search for cyclic garbage, a fifth of the time of imports; it begins when it is asked for."""
+    was = gc.isenabled()
+    gc.disable()
+
+    def collect() -> None:
+        gc.freeze()  # what was imported stays
+        if was:
+            gc.enable()
+
+    try:
+        yield collect
+    finally:
+        if was:
+            gc.enable()
+
+
+def _told_by_api(error: Exception) -> Incomplete | None:
+    """What an API that refuses, or does not answer, comes to; None where the error is none of its own."""
+    import httpx
+    from prefect.settings import PREFECT_API_URL
+
+    where = PREFECT_API_URL.value() or "Prefect's API"
+    if isinstance(error, httpx.HTTPStatusError) and error.response.status_code in (401, 403):
+        hint = "set PREFECT_API_AUTH_STRING to the server's user:password"
+        return Incomplete("Prefect's server asks for a login", where=where, hint=hint, code="prefect_login")
+    if isinstance(error, httpx.HTTPError) or str(error).startswith("Failed to reach API"):
+        hint = "is the server running? start the audit again when it is: it goes on where it ended"
+        return Incomplete("Prefect's server does not answer as it should", where=where, hint=hint, code="prefect_api")
+    return None
 
 
 def _import_heavy(watch: Watch) -> None:
@@ -93,6 +140,8 @@ def _outcome(state: Any, watch: Watch) -> Outcome:
         return value
     if watch.stop.is_set():
         raise Stopped("stopped by the user") from (value if isinstance(value, BaseException) else None)
+    if isinstance(value, Exception) and (told := _told_by_api(value)) is not None:  # gone while the audit ran
+        raise told from value
     if isinstance(value, BaseException):
         raise value
     raise Incomplete(f"the flow ended as {state.name}", hint="start the audit again", code="crashed")

@@ -18,7 +18,7 @@ from tasks.errors import Incomplete
 
 _START_SECONDS = 120
 #: seconds that the last log lines and events of an audit may take to reach the server
-_LAST_WORDS = 2.0
+LAST_WORDS = 2.0
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -99,7 +99,7 @@ def prefect_api() -> Iterator[Api]:
                 try:
                     yield Api(process, settings[PREFECT_API_URL], said)
                 finally:
-                    _say_the_rest()
+                    say_the_rest()
                 process.terminate()
             finally:
                 with suppress(subprocess.TimeoutExpired):
@@ -108,14 +108,14 @@ def prefect_api() -> Iterator[Api]:
                 process.wait()
 
 
-def _say_the_rest() -> None:
+def say_the_rest() -> None:
     """Hands Prefect's last messages to the server while it lives: asked for at exit, they wait for it in vain."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
     for worker in (APILogWorker, EventsWorker):
         with suppress(Exception):  # how an audit ended does not hang on its log
-            worker.drain_all(timeout=_LAST_WORDS)
+            worker.drain_all(timeout=LAST_WORDS)
 
 
 def _free_port() -> int:

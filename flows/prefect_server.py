@@ -1,4 +1,4 @@
-"""Prefect's API as a process of its own, which ends when the audit that started it has ended, however that ended."""
+"""Prefect's server as a process of its own, which ends when what started it has ended, however that ended."""
 
 from __future__ import annotations
 
@@ -8,9 +8,18 @@ import threading
 import time
 
 
-def main(port: int, parent: int) -> None:
-    """Serves Prefect's API on loopback until the process that started it is gone."""
-    os.environ |= {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+def main(port: int, parent: int, whole: bool = False) -> None:
+    """Serves Prefect on loopback until the process that started it is gone.
+
+    Args:
+        whole: with the UI, the scheduler and every other service; else the API, and what a single run needs of them.
+    """
+    os.environ["PREFECT__SERVER_FINAL"] = "1"
+    if whole:
+        # The page learns from these where its API is.
+        os.environ |= {"PREFECT_SERVER_API_HOST": "127.0.0.1", "PREFECT_SERVER_API_PORT": str(port)}
+    else:
+        os.environ |= {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1"}
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     import uvicorn
 
@@ -26,4 +35,4 @@ def _end_with_parent(parent: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:] == ["whole"])

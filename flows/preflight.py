@@ -7,6 +7,7 @@ from pathlib import Path
 
 from configs.schema import AuditConfig
 from flows.request import load_config
+from flows.runners import check_runner
 from tasks.errors import AuditError, ConfigError
 
 
@@ -24,9 +25,9 @@ def checked_config(path: str, settings: Sequence[str] = ()) -> AuditConfig:
 
     config = load_config(path, settings)
     try:
-        if config.run.task_runner != "threads":
-            raise ConfigError("dask comes with a later version", where="run.task_runner", hint="use threads")
-        for check in (check_techniques, check_policy, check_expectations, check_reasons, check_regulations):
+        for check in (
+            check_runner, check_techniques, check_policy, check_expectations, check_reasons, check_regulations,
+        ):  # fmt: skip
             check(config)
     except ConfigError as error:
         key = error.where or ""

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from types import FrameType
 
 from configs.schema import AuditConfig
+from flows.places import passing_folder
 from tasks.errors import AuditError, Stopped, one_line
 from tasks.evidence import LOOSE, SIGNING_KEY, compare_runs
 from tasks.watch import Report, Say
@@ -63,7 +60,7 @@ def replay(folder: Path, report: Report, *, say: Say | None = None, debug: bool 
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         told = one_line(f"{type(error).__name__}: {error}", 200)
         return Replayed((f"the run does not say what it was made from ({told})",))
-    with _passing_folder() as place:
+    with passing_folder("keras-audit-replay-") as place:
         config = place / "config.yaml"
         config.write_bytes(content)
         try:
@@ -169,23 +166,3 @@ def _differing(name: str, recorded: str | None, found: str | None) -> str:
 
 def _short(digest: str) -> str:
     return f"{one_line(digest[:12])}…"
-
-
-# ---------------------------------------------------------------- where it is run
-
-
-@contextmanager
-def _passing_folder() -> Iterator[Path]:
-    """A folder under TMPDIR, readable by its owner alone, that goes however the block ends."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Stopped("stopped by SIGTERM")
-
-    ours = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, stop) if ours else None
-    try:
-        with TemporaryDirectory(prefix="keras-audit-replay-", ignore_cleanup_errors=True) as name:
-            yield Path(name)
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, before)

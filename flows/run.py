@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from configs.schema import AuditConfig
+from flows.keys import Keys
 from tasks.contracts import AuditVerdict, Done, Failed, NotApplicable, StageResult
+from tasks.load import Pins, pinned
 from tasks.persist import Workspace
+from tasks.persist.finished import FOLDER as FINISHED
 from tasks.watch import Watch
 
 #: exit code of a finished audit by its verdict
@@ -41,6 +44,19 @@ def watched(watch: Watch, *, passing: bool = False) -> Iterator[None]:
         PASSING.reset(tokens[1])
 
 
+def current_watch() -> Watch:
+    """The watch of the caller, or a silent one.
+
+    A flow is pickled with what it names for each task of a cluster, and a context variable cannot be.
+    """
+    return WATCH.get() or Watch()
+
+
+def is_passing() -> bool:
+    """Whether nobody keeps the run."""
+    return PASSING.get()
+
+
 @dataclass(frozen=True)
 class Run:
     """What every step of one audit is given."""
@@ -48,15 +64,33 @@ class Run:
     config: AuditConfig
     workspace: Workspace
     watch: Watch
+    keys: Keys | None = None  # of its steps' results; None where none is taken over
+    pins: Pins | None = None  # what was loaded, for steps that run in another process
 
-    def with_digests(self, ledger: Ledger) -> Run:
-        """The same run, whose tables say which model and data they are of."""
+    @property
+    def finished(self) -> Path:
+        """Where results of steps are kept for later runs of the same name."""
+        return self.workspace.folder.with_name(FINISHED)
+
+    def as_loaded(self, ledger: Ledger) -> Run:
+        """The same run, whose tables say which model and data they are of.
+
+        Where these are not what the keys tell of, a file changed since, and nothing more is taken over or kept.
+        """
         digests = {
             "keras_audit.model_sha256": ledger.fact("load_model", "sha256"),
             "keras_audit.data_sha256": (ledger.fact("load_data", "data") or {}).get("sha256"),
         }
         known = {key: digest for key, digest in digests.items() if digest}
-        return replace(self, workspace=replace(self.workspace, metadata={**self.workspace.metadata, **known}))
+        workspace = replace(self.workspace, metadata={**self.workspace.metadata, **known})
+        keys = self.keys if self.keys is not None and self.keys.hold(ledger.results) else None
+        loaded = [ledger.results[stage] for stage in ("load_model", "load_data")]
+        pins = Pins.of_facts(*(result.facts for result in loaded if isinstance(result, Done)))
+        return replace(self, workspace=workspace, keys=keys, pins=pins)
+
+    def pinned(self) -> AbstractContextManager[None]:
+        """A block in which nothing else is read than what was loaded, once that is known."""
+        return nullcontext() if self.pins is None else pinned(self.pins)
 
     def watch_for(self, task: str) -> Watch:
         return self.watch.for_task(task, seconds=self.config.run.deadline)
@@ -104,9 +138,10 @@ class Outcome:
     missing: tuple[str, ...] = ()  # a sentence each: what was planned and is not there
     checks: tuple[dict[str, Any], ...] = ()  # the policy's, as in summary.json
     reasons: tuple[str, ...] = ()  # why the data was refused
+    address: str = ""  # where the run lies on object storage; the folder is then a passing copy
 
     @classmethod
-    def of_summary(cls, folder: Path, summary: Mapping[str, Any]) -> Outcome:
+    def of_summary(cls, folder: Path, summary: Mapping[str, Any], address: str = "") -> Outcome:
         """What a published run came to, from its summary.json."""
         return cls(
             name=summary["subject"]["name"],
@@ -116,6 +151,7 @@ class Outcome:
             missing=tuple(f"{m['stage']}: {m['reason']}" for m in summary["run"]["missing"]),
             checks=tuple(summary["policy"]["checks"]),
             reasons=tuple(summary["run"]["refused"]),
+            address=address,
         )
 
     @property
@@ -123,5 +159,9 @@ class Outcome:
         return EXIT_CODES[self.verdict]
 
     @property
-    def report(self) -> Path:
-        return Path(self.folder) / "report.html"
+    def place(self) -> str:
+        return self.address or self.folder
+
+    @property
+    def report(self) -> Path | str:
+        return f"{self.address}/report.html" if self.address else Path(self.folder) / "report.html"

@@ -20,6 +20,7 @@ from flows.progress import shown_in_prefect
 from flows.run import Run
 from tasks.contracts import Done, Failed, NotApplicable, StageResult
 from tasks.errors import AuditError, DataUnavailable, Incomplete, StorageError, UsageError, one_line
+from tasks.persist.finished import keep, take
 from tasks.steady import steady_algebra
 from tasks.watch import Watch
 
@@ -41,97 +42,142 @@ def _step(name: str, **options: Any) -> Callable[[Callable[..., Any]], Task[...,
     return task(**{**defaults, "cache_policy": NO_CACHE, "persist_result": False, **options})
 
 
-def _timed(watch: Watch, work: Callable[[Watch], StageResult]) -> StageResult | State[Any]:
-    """Runs the work under its watch, puts its seconds into its result, and names the state of what does not apply."""
+def _done(
+    run: Run, key: str | None, step: str, name: str, work: Callable[[Watch], StageResult]
+) -> StageResult | State[Any]:
+    """What a step comes to: taken over from a run that had the same to do, or worked out now and kept.
+
+    Work is done under the step's watch, its seconds are put into its result, and the state of what does not apply is
+    named.
+    """
+    kept = None if key is None else take(run.finished, step, key, run.workspace)
+    if kept is not None:
+        run.watch_for(name).finish()
+        return Completed(name="Cached", message="nothing that it depends on has changed", data=kept)
     started = time.monotonic()
-    with shown_in_prefect(watch) as shown, steady_algebra():
+    with shown_in_prefect(run.watch_for(name)) as shown, steady_algebra(), run.pinned():
         result = work(shown)
         shown.finish()
+    if isinstance(result, Done):
+        result = replace(result, seconds=round(time.monotonic() - started, 3))
+    if key is not None and isinstance(result, Done | NotApplicable):
+        keep(run.finished, step, key, run.workspace, result)
     if isinstance(result, NotApplicable):
         return Completed(name="NotApplicable", message=result.reason, data=result)
-    return replace(result, seconds=round(time.monotonic() - started, 3))
+    return result
 
 
 @_step("load model", task_run_name="load model {run.config.model.path}")
-def load_model(run: Run) -> Any:
+def load_model(run: Run, key: str | None = None) -> Any:
     from tasks.load import load_model
 
-    return _timed(run.watch_for("load model"), lambda watch: load_model(run.config, watch))
+    return _done(run, key, "load_model", "load model", lambda watch: load_model(run.config, watch))
 
 
 @_step(
     "load data", task_run_name="load data {run.config.data.path}",
     retries=2, retry_delay_seconds=2, retry_condition_fn=_worth_a_retry,
 )  # fmt: skip
-def load_data(run: Run) -> Any:
+def load_data(run: Run, key: str | None = None) -> Any:
     from tasks.load import load_data
 
-    return _timed(run.watch_for("load data"), lambda watch: load_data(run.config, watch))
+    return _done(run, key, "load_data", "load data", lambda watch: load_data(run.config, watch))
 
 
 @_step("validate data")
-def validate(run: Run) -> Any:
+def validate(run: Run, key: str | None = None) -> Any:
     from tasks.validate import validate
 
-    return _timed(run.watch_for("validate data"), lambda watch: validate(run.config, run.workspace, watch))
+    return _done(run, key, "validate", "validate data", lambda watch: validate(run.config, run.workspace, watch))
 
 
 @_step("predict every row")
-def predict(run: Run) -> Any:
+def predict(run: Run, key: str | None = None) -> Any:
     from tasks.predict import predict
+
+    return _done(run, key, "predict", "predict every row", lambda watch: predict(run.config, run.workspace, watch))
+
+
+@_step("check reasons")
+def check_reasons(run: Run, key: str | None = None) -> Any:
     from tasks.reasons import check_reasons_fit
 
-    check_reasons_fit(run.config)  # a wrong name is told now, not after the explanations
-    return _timed(run.watch_for("predict every row"), lambda watch: predict(run.config, run.workspace, watch))
+    def work(watch: Watch) -> StageResult:
+        check_reasons_fit(run.config)
+        return Done("reasons_fit")
+
+    return _done(run, key, "reasons_fit", "check reasons", work)
 
 
 @_step("explain", task_run_name="explain with {technique}")
-def explain(run: Run, technique: str) -> Any:
+def explain(run: Run, technique: str, key: str | None = None) -> Any:
     from tasks.explain import explain
 
-    watch = run.watch_for(f"explain with {technique}")
-    return _timed(watch, lambda watch: explain(technique, run.config, run.workspace, watch))
+    def work(watch: Watch) -> StageResult:
+        return explain(technique, run.config, run.workspace, watch)
+
+    return _done(run, key, f"explain/{technique}", f"explain with {technique}", work)
+
+
+@_step("share out rows")
+def share_rows(run: Run, techniques: Sequence[str]) -> Any:
+    from tasks.explain import to_share
+
+    with steady_algebra(), run.pinned():
+        return to_share(techniques, run.config)
+
+
+@_step("explain shard", task_run_name="explain with {technique}, rows {rows[0]} to {rows[1]}")
+def explain_shard(run: Run, technique: str, rows: tuple[int, int]) -> bool:
+    from tasks.explain import explain_shard
+
+    silent = Watch(stop=run.watch.stop, abandoned=run.watch.abandoned)  # the whole technique's bar is moved by the flow
+    watch = silent.for_task(f"explain with {technique}", seconds=run.config.run.deadline)
+    with steady_algebra(), run.pinned():
+        return explain_shard(technique, run.config, run.workspace, watch, rows)
 
 
 @_step("compare groups")
-def measure_bias(run: Run) -> Any:
+def measure_bias(run: Run, key: str | None = None) -> Any:
     from tasks.bias import measure_bias
 
-    return _timed(run.watch_for("compare groups"), lambda watch: measure_bias(run.config, run.workspace, watch))
+    return _done(run, key, "bias", "compare groups", lambda watch: measure_bias(run.config, run.workspace, watch))
 
 
 @_step("trace disparities")
-def trace_sources(run: Run) -> Any:
+def trace_sources(run: Run, key: str | None = None) -> Any:
     from tasks.sources import trace_sources
 
-    return _timed(run.watch_for("trace disparities"), lambda watch: trace_sources(run.config, run.workspace, watch))
+    return _done(
+        run, key, "sources", "trace disparities", lambda watch: trace_sources(run.config, run.workspace, watch)
+    )
 
 
 @_step("try other thresholds")
-def advise(run: Run) -> Any:
+def advise(run: Run, key: str | None = None) -> Any:
     from tasks.advice import advise
 
-    return _timed(run.watch_for("try other thresholds"), lambda watch: advise(run.config, run.workspace, watch))
+    return _done(run, key, "advice", "try other thresholds", lambda watch: advise(run.config, run.workspace, watch))
 
 
 @_step("measure drift")
-def measure_drift(run: Run) -> Any:
+def measure_drift(run: Run, key: str | None = None) -> Any:
     from tasks.drift import measure_drift
 
-    return _timed(run.watch_for("measure drift"), lambda watch: measure_drift(run.config, run.workspace, watch))
+    return _done(run, key, "drift", "measure drift", lambda watch: measure_drift(run.config, run.workspace, watch))
 
 
 @_step("state reasons")
-def state_reasons(run: Run) -> Any:
+def state_reasons(run: Run, key: str | None = None) -> Any:
     from tasks.reasons import state_reasons
 
-    return _timed(run.watch_for("state reasons"), lambda watch: state_reasons(run.config, run.workspace, watch))
+    return _done(run, key, "reasons", "state reasons", lambda watch: state_reasons(run.config, run.workspace, watch))
 
 
 @_step("compare techniques")
-def compare_techniques(run: Run, explained: Sequence[Done]) -> Any:
+def compare_techniques(run: Run, explained: Sequence[Done], key: str | None = None) -> Any:
     from tasks.agreement import compare_techniques
-    from tasks.explain import join_importance
+    from tasks.explain import drop_parts, join_importance
 
     def work(watch: Watch) -> StageResult:
         importance = join_importance(run.workspace, explained)
@@ -140,14 +186,17 @@ def compare_techniques(run: Run, explained: Sequence[Done]) -> Any:
             return found
         return replace(found, tables=(importance, *found.tables))
 
-    return _timed(run.watch_for("compare techniques"), work)
+    try:
+        return _done(run, key, "agreement", "compare techniques", work)
+    finally:
+        drop_parts(run.workspace)
 
 
 @_step("judge the policy")
-def judge(run: Run) -> Any:
+def judge(run: Run, adverse: int) -> Any:
     from tasks.policy import judge
 
-    return _timed(run.watch_for("judge the policy"), lambda watch: judge(run.config, run.workspace))
+    return _done(run, None, "policy", "judge the policy", lambda watch: judge(run.config, run.workspace, adverse))
 
 
 @_step("write the report")

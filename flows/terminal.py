@@ -158,8 +158,10 @@ def _checks(checks: Sequence[Mapping[str, Any]]) -> Any:
     return table
 
 
-def _shown(path: Path) -> str:
-    """A path as short as it can be clicked: from here where it lies below."""
+def _shown(path: Path | str) -> str:
+    """A path as short as it can be clicked: from here where it lies below. An address is itself."""
+    if isinstance(path, str):
+        return one_line(path, 5000)
     try:
         return one_line(path.relative_to(Path.cwd()), 5000)
     except ValueError:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from flows.places import opened_run
 from tasks.errors import UsageError, VerificationFailed, one_line
 from tasks.evidence import ATTESTATION, DIGEST, MANIFEST, RECORD, Verification, trusted_keys, verify_run
 from tasks.persist.publish import RUN_ID, find_run
@@ -16,27 +17,29 @@ from tasks.persist.publish import RUN_ID, find_run
 MARKS = (MANIFEST, DIGEST, ATTESTATION, "summary.json", "config.yaml", RECORD, "report.html")
 
 
-def verify(run: str, keys: Sequence[Path], reports: Path, *, replay: bool) -> tuple[Path, Verification]:
+def verify(run: str, keys: Sequence[Path], reports: str, *, replay: bool) -> tuple[str, Verification]:
     """Checks a run and, if asked to, audits its subject again.
 
     Args:
-        run: a folder, name/run-id, or name (its latest).
+        run: a folder, an address, name/run-id, or name (its latest).
         keys: files of public keys, one of which must have signed; none: those of KERAS_AUDIT_TRUSTED_KEYS.
 
     Returns:
-        The run's folder and what was found.
+        Where the run lies and what was found.
 
     Raises:
         UsageError: there is no such run, or a key cannot be used.
+        DataUnavailable: object storage cannot be reached.
+        VerificationFailed: what lies at the address cannot be a run.
     """
     trusted = trusted_keys(keys)
-    folder = _folder(reports, run)
-    found = verify_run(folder, keys=trusted, reports=reports)
-    if replay and not found.problems:  # what was changed is not run again
-        found = _replayed(folder, found)
-    elif replay:
-        found = found.with_note("not run again: first every file has to be as it was")
-    return folder, found
+    with opened_run(run, reports, _folder, chain=True) as opened:
+        found = verify_run(opened.folder, keys=trusted, reports=opened.reports)
+        if replay and not found.problems:  # what was changed is not run again
+            found = _replayed(opened.folder, found)
+        elif replay:
+            found = found.with_note("not run again: first every file has to be as it was")
+        return opened.place, found
 
 
 def _folder(reports: Path, run: str) -> Path:
@@ -65,10 +68,10 @@ def _replayed(folder: Path, found: Verification) -> Verification:
     return found
 
 
-def as_json(folder: Path, found: Verification) -> dict[str, Any]:
+def as_json(place: str, found: Verification) -> dict[str, Any]:
     """What was found, for programs."""
     return {
-        "run": str(folder),
+        "run": place,
         "run_id": found.run_id,
         "verified": not found.problems,
         "files": found.files,
@@ -84,10 +87,10 @@ def exit_code(found: Verification) -> int:
     return VerificationFailed.exit_code if found.problems else 0
 
 
-def as_text(folder: Path, found: Verification) -> str:
+def as_text(place: str, found: Verification) -> str:
     """What was found, for people: a line for each thing."""
-    lines = [f"run       {one_line(folder, 5000)}"]
-    if found.run_id is not None and folder.name != found.run_id:
+    lines = [f"run       {one_line(place, 5000)}"]
+    if found.run_id is not None and Path(place).name != found.run_id:
         lines.append(f"          its id is {found.run_id}")
     lines += [f"differs   {problem}" for problem in found.problems]
     if not found.problems:

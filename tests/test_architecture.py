@@ -30,7 +30,7 @@ WRAPPED = HEAVY | {
 #: flows are Prefect's: these are only imported by what is about to run one
 MAY_IMPORT_PREFECT = {"flows/audit.py", "flows/steps.py"}
 #: what stages may know of each other beside public names
-COMMON = {"tasks.contracts", "tasks.errors", "tasks.steady", "tasks.watch"}
+COMMON = {"tasks.contracts", "tasks.errors", "tasks.program", "tasks.steady", "tasks.watch"}
 MAX_LINES = 400  # fewer than these
 
 

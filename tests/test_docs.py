@@ -52,7 +52,7 @@ def test_every_technique_and_setting_is_documented(technique):
 def test_every_command_is_in_the_readme():
     readme = (ROOT / "README.md").read_text()
     names = {command.name or command.callback.__name__ for command in app.registered_commands}
-    assert {"run", "check", "list", "show", "verify", "schema", "serve"} == names
+    assert {"run", "check", "list", "show", "verify", "schema", "serve", "deploy"} == names
     names |= {f"keys {command.name}" for command in keys_app.registered_commands}
     assert all(f"keras-audit {name}" in readme for name in names)
 

@@ -23,7 +23,7 @@ from harness import ROOT, arguments, hold_to
 from page import PAGE, machine, read_records, rendered, verdict_table
 
 #: in the order of the page
-BENCHES = ("predictor", "shapley", "lime", "global", "images", "quality", "bias", "rows")
+BENCHES = ("predictor", "shapley", "lime", "global", "images", "quality", "bias", "rows", "dask", "flow")
 RECORDS = ROOT / "build" / "bench.jsonl"
 #: seconds after which a bench file is ended, and the code that is then told
 LONGEST, TOO_LONG = 3600.0, 124

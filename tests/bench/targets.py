@@ -91,6 +91,9 @@ TARGETS: tuple[Target, ...] = (
     *_each(
         "rows.memory.{}", "all rows", "peak memory over that at a tenth of the rows", "lime gradient kernel", "≤", 1.5,
     ),
+    Target("flow.unchanged", "flow", "unchanged audit: over an empty flow", NAMES["adult"], "≤", 3, " s"),
+    Target("flow.threshold", "flow", "one threshold changed: over an empty flow", NAMES["adult"], "≤", 8, " s"),
+    Target("flow.whole", "flow", "whole audit: over its stages as plain functions", NAMES["adult"], "≤", 1.3),
     Target("bias.stage", "bias", "the stage, 10 million rows, 7 attributes, 2,000 resamples", "people", "≤", 60, " s"),
     Target("bias.memory", "bias", "peak memory of that", "people", "≤", 4, " GiB"),
     Target("bias.bootstrap", "bias", "a resample of 100,000 rows, as fast as MetricFrame", "people", "≥", 1000, " ×"),

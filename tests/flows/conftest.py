@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import copy
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -142,3 +151,119 @@ def audit(prefect_server: None, subject: Subject, tmp_path: Path) -> Audit:
         return value
 
     return run
+
+
+class Serving:
+    """`keras-audit serve` as a process of its own, with Prefect and the site on free ports."""
+
+    def __init__(self, folder: Path, *arguments: str, login: str | None = None) -> None:
+        self.login = tuple(login.split(":")) if login else None
+        self.folder, self.reports = folder, folder / "reports"
+        self.ports = [_free_port(), _free_port()]
+        self.api, self.site = f"http://127.0.0.1:{self.ports[0]}/api", f"http://127.0.0.1:{self.ports[1]}"
+        self.log = folder / "serve.log"
+        environment = {
+            **os.environ, "PREFECT_HOME": str(folder / "prefect"), "PREFECT_SERVER_API_PORT": str(self.ports[0]),
+            "PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_PROFILES_PATH": str(folder / "profiles.toml"),
+        }  # fmt: skip
+        for name in (
+            "PREFECT_API_URL",
+            "PREFECT_API_DATABASE_CONNECTION_URL",
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL",
+        ):
+            environment.pop(name, None)
+        if login:
+            environment["PREFECT_SERVER_API_AUTH_STRING"] = login
+        command = [sys.executable, "-m", "flows.cli", "serve", *arguments]
+        command += ["--reports", str(self.reports), "--site-port", str(self.ports[1])]
+        with self.log.open("a") as stream:
+            self.process = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
+
+    def until(self, what: str, answer: Callable[[], Any], seconds: float = 240) -> Any:
+        """Asks until there is an answer; the time is a bound on a hang, not an expectation."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"serve ended\n{self.log.read_text()}"
+            with suppress(httpx.HTTPError):
+                found = answer()
+                if found:
+                    return found
+            time.sleep(0.2)
+        raise AssertionError(f"no {what} in {seconds} s\n{self.log.read_text()}")
+
+    def get(self, path: str) -> Any:
+        return self._said(httpx.get(f"{self.api}/{path}", timeout=60, auth=self.login))
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self._said(httpx.post(f"{self.api}/{path}", json=body, timeout=60, auth=self.login))
+
+    @staticmethod
+    def _said(answer: httpx.Response) -> Any:
+        # 503, with which Prefect asks clients to come again (SQLite was busy), is for `until` to repeat.
+        assert answer.is_success or answer.status_code in {404, 503}, answer.text
+        return answer.raise_for_status().json()
+
+    def deployment(self, name: str) -> Any:
+        return self.until(f"deployment {name}", lambda: self.get(f"deployments/name/audit/{name}"))
+
+    def start(self, name: str, key: str, due: datetime | None = None, **parameters: Any) -> str:
+        """Orders a run; `key` keeps an order that is repeated from being two."""
+        order: dict[str, Any] = {"parameters": parameters, "idempotency_key": key}
+        if due is not None:
+            order["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": due.isoformat()}}
+        found = self.deployment(name)["id"]
+        run = self.until("start", lambda: self.post(f"deployments/{found}/create_flow_run", **order))
+        return str(run["id"])
+
+    def run(self, run: str) -> Any:
+        return self.until("flow run", lambda: self.get(f"flow_runs/{run}"))
+
+    def ended(self, run: str) -> Any:
+        """The run's last state."""
+
+        def state() -> Any:
+            found = self.run(run)["state"]
+            return found if found["type"] in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} else None
+
+        return self.until("end of the run", state)
+
+    def process_of(self, run: str) -> int:
+        """The process of a run that has begun."""
+
+        def pid() -> Any:
+            found = self.run(run)
+            assert found["state"]["type"] in {"SCHEDULED", "PENDING", "RUNNING"}, found["state"]
+            return found["labels"].get("keras-audit.pid")
+
+        return int(self.until("the run's process", pid))
+
+    def stop(self, number: int = signal.SIGINT) -> int:
+        """Ends it by a signal; hands back its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def serving() -> Iterator[Callable[..., Serving]]:
+    """Starts `keras-audit serve` in a folder with arguments; whatever is left is stopped after the module's tests."""
+    started: list[Serving] = []
+
+    def start(folder: Path, *arguments: str, login: str | None = None) -> Serving:
+        started.append(Serving(folder, *arguments, login=login))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()

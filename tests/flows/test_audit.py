@@ -27,8 +27,8 @@ def _tables(folder: Path) -> dict[str, pa.Table]:
 
 
 def _nothing_published(reports: Path) -> bool:
-    """No run under a final name, and nothing half-made left."""
-    return not [p for p in reports.rglob("*") if p.is_dir() and p.parent.name == "credit"]
+    """No run under a final name, and nothing half-made left; what steps came to may be kept for the next run."""
+    return not [p for p in reports.glob("credit/*") if p.is_dir() and p.name != ".finished"]
 
 
 # What a finished audit leaves

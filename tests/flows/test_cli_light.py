@@ -20,7 +20,7 @@ from tasks.report import RunRecord, write_report
 WHOLE = Path(__file__).parent / "whole_config.yaml"
 FIRST, SECOND = "20260101T000000Z-00000001", "20260102T000000Z-00000002"
 #: the commands of the contract that are there
-COMMANDS = ("run", "check", "list", "show", "verify", "schema", "serve", "keys")
+COMMANDS = ("run", "check", "list", "show", "verify", "schema", "serve", "deploy", "keys")
 
 
 class Said(NamedTuple):
