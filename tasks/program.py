@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
-from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,36 +26,39 @@ def code_digest(*modules: str) -> str:
         modules: below tasks, as `bias` (the whole package) or `explain.shapley` (the module, and of its package only
             what it imports itself: a package's table of its modules is not followed).
     """
-    files = sorted(_reached(modules))
-    lines = [f"{hashlib.sha256(_ROOT.joinpath(f).read_bytes()).hexdigest()}  {f}\n" for f in files]
+    lines = [f"{_source(file)[0]}  {file}\n" for file in sorted(_reached(modules))]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _reached(modules: tuple[str, ...]) -> set[str]:
     own = {module.partition(".")[0] for module in modules if "." in module}
     found: set[str] = set()
-    waiting = list(modules)
+    waiting, looked = list(modules), set(own)
     while waiting:
         module = waiting.pop()
-        for file in _files(module, own):
-            name = file.relative_to(_ROOT).as_posix()
-            if name not in found:
-                found.add(name)
-                waiting += _imported(file)
+        if module in looked:
+            continue
+        looked.add(module)
+        for file in _files(module):
+            if file not in found:
+                found.add(file)
+                waiting += _source(file)[1]
     return found
 
 
-def _files(module: str, own: set[str]) -> Iterator[Path]:
+@cache
+def _files(module: str) -> tuple[str, ...]:
+    """The files of a package or of a module, from tasks on; none where it is neither: a name in a module."""
     place = _ROOT.joinpath(*module.split("."))
-    if place.is_dir() and module not in own:
-        yield from place.rglob("*.py")
-    elif place.with_suffix(".py").is_file():
-        yield place.with_suffix(".py")
+    found = place.rglob("*.py") if place.is_dir() else [one for one in (place.with_suffix(".py"),) if one.is_file()]
+    return tuple(file.relative_to(_ROOT).as_posix() for file in found)
 
 
 @cache
-def _imported(file: Path) -> tuple[str, ...]:
-    return tuple(_IMPORT.findall(file.read_text(encoding="utf-8")))
+def _source(file: str) -> tuple[str, tuple[str, ...]]:
+    """The SHA-256 of a file, and what of tasks it imports."""
+    content = _ROOT.joinpath(file).read_bytes()
+    return hashlib.sha256(content).hexdigest(), tuple(_IMPORT.findall(content.decode()))
 
 
 @cache

@@ -19,6 +19,7 @@ from tasks.persist import file_digest
 
 #: the folder that holds flows/, tasks/ and configs/: a checkout, or where packages are installed
 ROOT = Path(__file__).resolve().parents[2]
+_HEADER = re.compile(r"^(Name|Version): *(\S+)", re.MULTILINE)
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -98,9 +99,11 @@ def packages() -> list[str]:
     """`name==version` of every installed distribution, sorted, each once."""
     found = set()
     for distribution in distributions():
-        name = distribution.metadata["Name"]
-        if name:  # a folder that an interrupted installation left behind has none
-            found.add(f"{re.sub(r'[-_.]+', '-', name).lower()}=={distribution.version}")
+        # Its headers alone: parsing whole descriptions would take a tenth of an audit that has nothing to work out.
+        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        head = dict(_HEADER.findall(text.partition("\n\n")[0]))
+        if head.get("Name"):  # a folder that an interrupted installation left behind has none
+            found.add(f"{re.sub(r'[-_.]+', '-', head['Name']).lower()}=={head.get('Version')}")
     return sorted(found)
 
 

@@ -15,7 +15,8 @@ import math
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
@@ -63,38 +64,64 @@ def render_pdf(document: Document, attachments: Mapping[str, bytes] | None = Non
         ValueError: an attachment's name is no such name.
         Incomplete: typst cannot make it; its message is told.
     """
-    import typst
+    return begin_pdf(document, attachments)()
 
+
+def begin_pdf(document: Document, attachments: Mapping[str, bytes] | None = None) -> Callable[[], bytes]:
+    """The same, by typst in a thread, which does without Python; what is handed back waits for the bytes.
+
+    Raises:
+        ValueError: as `render_pdf`; the rest is raised when the bytes are asked for.
+    """
     attachments = dict(sorted((attachments or {}).items()))
     if wrong := [file for file in attachments if not _FILE.fullmatch(file)]:
         raise ValueError(f"{wrong[0]!r} is no name for an attached file")
+    folder = tempfile.TemporaryDirectory(prefix="keras-audit-")
+    try:
+        _write_source(document, attachments, Path(folder.name))
+    except BaseException:
+        folder.cleanup()
+        raise
+    beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="pdf")
+    future = beside.submit(_compiled, folder, _date(document.date))
+    beside.shutdown(wait=False)
+    return future.result
 
-    with tempfile.TemporaryDirectory(prefix="keras-audit-") as folder:
-        root = Path(folder)
-        data = {
-            "title": _shown(_bounded(document.title)),
-            "title_plain": _bounded(document.title),
-            "subtitle": document.subtitle,
-            "report_id": document.report_id,
-            "date": moment(document.date),
-            "attachments": [_attached(*file, root) for file in attachments.items()],
-            "verdict": list(STATUS[document.verdict]),
-            "headline": _content(document.headline),
-            "facts": [[label, _content(value)] for label, value in document.facts],
-            "banners": [_block(b, root) for b in document.banners],
-            "sections": [_section(s, root) for s in document.sections],
-            "closing": _content(document.closing),
-        }
-        text = _PRIVATE.sub("\ufffd", json.dumps(data, ensure_ascii=False))
-        (root / "report.json").write_text(text, encoding="utf-8")
-        (root / "report.typ").write_bytes(_TEMPLATE.read_bytes())
+
+def _write_source(document: Document, attachments: Mapping[str, bytes], root: Path) -> None:
+    """Writes what the template reads."""
+    data = {
+        "title": _shown(_bounded(document.title)),
+        "title_plain": _bounded(document.title),
+        "subtitle": document.subtitle,
+        "report_id": document.report_id,
+        "date": moment(document.date),
+        "attachments": [_attached(*file, root) for file in attachments.items()],
+        "verdict": list(STATUS[document.verdict]),
+        "headline": _content(document.headline),
+        "facts": [[label, _content(value)] for label, value in document.facts],
+        "banners": [_block(b, root) for b in document.banners],
+        "sections": [_section(s, root) for s in document.sections],
+        "closing": _content(document.closing),
+    }
+    text = _PRIVATE.sub("\ufffd", json.dumps(data, ensure_ascii=False))
+    (root / "report.json").write_text(text, encoding="utf-8")
+    (root / "report.typ").write_bytes(_TEMPLATE.read_bytes())
+
+
+def _compiled(folder: tempfile.TemporaryDirectory[str], date: datetime) -> bytes:
+    """What typst makes of a folder, which is removed."""
+    import typst
+
+    with folder as name:
+        root = Path(name)
         try:
             made = typst.compile(
                 root / "report.typ",
                 root=root,
                 font_paths=_fonts(),
                 ignore_system_fonts=True,
-                timestamp=int(_date(document.date).timestamp()),
+                timestamp=int(date.timestamp()),
                 pdf_standards=["a-3a", "ua-1"],
             )
         except typst.TypstError as error:

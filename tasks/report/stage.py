@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from configs.schema import AuditConfig
@@ -16,7 +16,7 @@ from tasks.report.document import Document
 from tasks.report.exports import render_cyclonedx, render_model_card
 from tasks.report.html import render_html
 from tasks.report.markdown import render_markdown
-from tasks.report.pdf import render_pdf
+from tasks.report.pdf import begin_pdf
 from tasks.report.reading import Reading
 from tasks.report.record import RunRecord
 from tasks.report.regulations import judged, unjudged
@@ -37,14 +37,18 @@ class Source:
     summary: Mapping[str, Any]
 
 
-#: format in the config → file, and how it is made; `json` is summary.json, which is always written
-FORMATS: dict[str, tuple[str, Callable[[Source], bytes]]] = {
-    "html": ("report.html", lambda source: render_html(source.document)),
-    "markdown": ("report.md", lambda source: render_markdown(source.document)),
-    "pdf": ("report.pdf", lambda source: render_pdf(source.document, source.attachments)),
-    "cyclonedx": ("bom.cdx.json", lambda source: render_cyclonedx(source.summary)),
-    "model_card": ("model_card.json", lambda source: render_model_card(source.summary)),
+#: gives a form's bytes
+Made = Callable[[], bytes]
+#: format in the config → file, and how it is begun; `json` is summary.json, which is always written
+FORMATS: dict[str, tuple[str, Callable[[Source], Made]]] = {
+    "html": ("report.html", lambda source: partial(render_html, source.document)),
+    "markdown": ("report.md", lambda source: partial(render_markdown, source.document)),
+    "pdf": ("report.pdf", lambda source: begin_pdf(source.document, source.attachments)),
+    "cyclonedx": ("bom.cdx.json", lambda source: partial(render_cyclonedx, source.summary)),
+    "model_card": ("model_card.json", lambda source: partial(render_model_card, source.summary)),
 }
+#: set by typst beside the others, without Python: asked for when these are made
+_LAST = "pdf"
 
 
 def write_report(config: AuditConfig, workspace: Workspace, record: RunRecord) -> tuple[StageResult, ...]:
@@ -106,31 +110,30 @@ def _rendered(reading: Reading) -> tuple[dict[str, bytes], list[Failed]]:
     made = {"summary.json": render_summary(reading, summary)}
     attachments = {**made, "inputs.json": render_inputs(reading)}
     source = Source(document_of(reading), attachments, summary)
-    begun = _begun(source, reading.config.report.formats)
-    failed = []
-    for name, (file, render) in FORMATS.items():
-        if name not in reading.config.report.formats:
-            continue
+    failed: dict[str, Failed] = {}
+
+    def tried(name: str, work: Callable[[], Any]) -> Any:
         try:
-            made[file] = begun.get(name, render)(source)
-            if name == "html":
-                pages = [page for pack in judged(reading) for page in pack.pages]
-                made |= {own: render_html(page) for own, page in pages}
+            return work()
         except StorageError:
             raise
         except Exception as error:  # noqa: BLE001  # whatever a renderer stumbles over
-            failed.append(Failed(f"report/{name}", "unexpected", one_line(f"{type(error).__name__}: {error}")))
-    return made, failed
+            told = one_line(f"{type(error).__name__}: {error}")
+            failed[name] = Failed(f"report/{name}", "unexpected", told)
+            return None
+
+    asked = [name for name in FORMATS if name in reading.config.report.formats]
+    begun = {name: tried(name, partial(FORMATS[name][1], source)) for name in asked}
+    contents = {name: tried(name, begun[name]) for name in sorted(asked, key=lambda n: n == _LAST) if begun[name]}
+    made |= {FORMATS[name][0]: contents[name] for name in asked if contents.get(name) is not None}
+    if "html" in asked:
+        made |= tried("html", partial(_pages, reading)) or {}
+    return made, [failed[name] for name in asked if name in failed]
 
 
-def _begun(source: Source, formats: Sequence[str]) -> dict[str, Callable[[Source], bytes]]:
-    """The forms that are made beside the others: typst sets pages without holding up Python."""
-    if "pdf" not in formats or len(formats) < 2:
-        return {}
-    with_typst = ThreadPoolExecutor(max_workers=1)
-    future = with_typst.submit(FORMATS["pdf"][1], source)
-    with_typst.shutdown(wait=False)
-    return {"pdf": lambda _: future.result()}
+def _pages(reading: Reading) -> dict[str, bytes]:
+    """What packs want published, as HTML."""
+    return {file: render_html(page) for pack in judged(reading) for file, page in pack.pages}
 
 
 def render_inputs(reading: Reading) -> bytes:

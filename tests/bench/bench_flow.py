@@ -33,14 +33,18 @@ quiet_environment()
 from prefect import flow
 flow(lambda: None, name="empty")()
 """
-#: arguments: folder for reports, settings
+#: the command; arguments: folder for reports, settings
 AUDIT = """
 import sys
-from pathlib import Path
-from flows.local import run_audit
-run_audit({config!r}, sys.argv[2:], Path(sys.argv[1]), lambda *told: None)
-heavy = ("tensorflow", "great_expectations", "sklearn")
-print(" ".join(name for name in heavy if name in sys.modules) or "none of them")
+from flows.cli import main
+settings = [word for setting in sys.argv[2:] for word in ("--set", setting)]
+sys.argv = ["keras-audit", "run", {config!r}, "--reports", sys.argv[1], *settings]
+try:
+    main()
+except SystemExit as end:
+    heavy = ("tensorflow", "great_expectations", "sklearn")
+    print(" ".join(name for name in heavy if name in sys.modules) or "none of them")
+    sys.exit(0 if end.code in (0, 1) else end.code)
 """
 #: the same, in its heart only: libraries are there, the config is read
 FLOW = """
@@ -138,12 +142,14 @@ def _process(code: str, environment: dict[str, str], reports: Path, settings: li
     """Seconds of a process, and the last line that it printed.
 
     Raises:
-        CalledProcessError: it failed.
+        RuntimeError: it failed.
     """
     command = [sys.executable, "-c", textwrap.dedent(code).format(config=CONFIG), str(reports), *settings]
     started = time.perf_counter()
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
     taken = time.perf_counter() - started
+    if done.returncode:
+        raise RuntimeError(f"a process ended with {done.returncode}: {done.stderr[-2000:]}")
     lines = done.stdout.strip().splitlines()
     return taken, lines[-1] if lines else ""
 
