@@ -20,13 +20,15 @@ LIBRARIES = (
 
 @cache
 def code_digest(*modules: str) -> str:
-    """SHA-256 of the source of modules of `tasks` and of whatever of `tasks` they import, inside functions too.
+    """SHA-256 of the source of modules of `tasks`, of whatever of `tasks` they import, inside functions too, and of the
+    config's classes, which tell every step what its keys mean.
 
     Args:
         modules: below tasks, as `bias` (the whole package) or `explain.shapley` (the module, and of its package only
             what it imports itself: a package's table of its modules is not followed).
     """
-    lines = [f"{_source(file)[0]}  {file}\n" for file in sorted(_reached(modules))]
+    classes = (f"../configs/{path.name}" for path in _ROOT.with_name("configs").glob("*.py"))
+    lines = [f"{_source(file)[0]}  {file}\n" for file in sorted([*classes, *_reached(modules)])]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
