@@ -29,7 +29,8 @@ from prefect_dask.task_runners import PrefectDaskFuture
 from configs.running import DaskConfig
 from flows.prefect_api import LAST_WORDS, quiet_environment, say_the_rest
 from tasks.errors import AuditError, ConfigError, Incomplete, Stopped
-from tasks.program import code_digest, environment
+from tasks.evidence import code_digest
+from tasks.program import environment
 from tasks.watch import Watch
 
 #: seconds until a scheduler must have answered, a worker must be there, and a stop is looked at
@@ -208,7 +209,7 @@ class SameWorker(WorkerPlugin):
     """
 
     def __init__(self, home: Path) -> None:
-        self._home, self._code, self._environment = home, code_digest("explain", "load", "persist"), environment()
+        self._home, self._code, self._environment = home, code_digest(), environment()
 
     def setup(self, worker: Any) -> None:
         quiet_environment()
@@ -223,7 +224,7 @@ class SameWorker(WorkerPlugin):
                 hint="workers need the files under the same paths: share the file system",
             ) from error
         own = environment()
-        if own != self._environment or code_digest("explain", "load", "persist") != self._code:
+        if own != self._environment or code_digest() != self._code:
             differ = sorted(set(own) ^ set(self._environment)) or ["keras-audit"]
             raise ConfigError(
                 "other versions or another processor than where the audit was started",

@@ -277,6 +277,16 @@ def test_a_worker_that_cannot_stand_where_the_audit_stands(tmp_path):
     assert Path.cwd() == here
 
 
+def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):
+    from flows.dask_workers import SameWorker
+
+    monkeypatch.chdir(Path.cwd())
+    own = SameWorker(tmp_path)
+    monkeypatch.setattr("flows.dask_workers.code_digest", lambda: "of another program")
+    with pytest.raises(ConfigError, match="other versions or another processor .*keras-audit"):
+        own.setup(SimpleNamespace(address="tcp://w:1"))
+
+
 @pytest.mark.parametrize(
     ("block", "told"),
     [
