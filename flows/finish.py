@@ -155,10 +155,11 @@ def _account(
 
 
 def _task(result: StageResult) -> dict[str, Any]:
-    """A step's state, and how long it took; the manifest has no floats."""
+    """A step's state, how long it took, and the run that it was taken over from; the manifest has no floats."""
     state = "done" if isinstance(result, Done) else "failed" if isinstance(result, Failed) else "not_applicable"
-    seconds = getattr(result, "seconds", 0.0)
-    return {"stage": result.stage, "state": state, "milliseconds": round(1000 * seconds)}
+    found = {"stage": result.stage, "state": state, "milliseconds": round(1000 * getattr(result, "seconds", 0.0))}
+    of_run = getattr(result, "of_run", None)
+    return {**found, "of_run": of_run} if of_run else found
 
 
 def _notes(workspace: Workspace) -> dict[str, str]:

@@ -52,8 +52,10 @@ def _done(
     """
     kept = None if key is None else take(run.finished, step, key, run.workspace)
     if kept is not None:
-        run.watch_for(name).finish()
-        return Completed(name="Cached", message="nothing that it depends on has changed", data=kept)
+        of_run = kept.of_run if isinstance(kept, Done) else None
+        told = f"unchanged, taken over from {of_run or 'an earlier run'}"
+        run.watch_for(name).tell(told)
+        return Completed(name="Cached", message=told, data=kept)
     started = time.monotonic()
     with shown_in_prefect(run.watch_for(name)) as shown, steady_algebra(), run.pinned():
         result = work(shown)

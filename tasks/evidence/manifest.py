@@ -46,7 +46,7 @@ class Account:
         hardware: machine, cores, memory_bytes.
         seeds: what random draws derive from.
         started, finished: ISO 8601, UTC.
-        tasks: stage, state, milliseconds each, in the order they were planned.
+        tasks: stage, state, milliseconds each, in the order they were planned; of_run where another run did it.
         notes: texts by key; what was resumed.
     """
 

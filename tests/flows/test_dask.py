@@ -283,7 +283,7 @@ def test_a_worker_with_other_code_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(Path.cwd())
     own = SameWorker(tmp_path)
     monkeypatch.setattr("flows.dask_workers.code_digest", lambda: "of another program")
-    with pytest.raises(ConfigError, match="other versions or another processor .*keras-audit"):
+    with pytest.raises(ConfigError, match=r"other versions or another processor .*keras-audit"):
         own.setup(SimpleNamespace(address="tcp://w:1"))
 
 

@@ -63,6 +63,12 @@ def test_an_unchanged_audit_works_nothing_out_again(audit):
         assert told[0][key] == told[1][key], key
     assert {s["of_run"] for s in told[0]["run"]["stages"]} == {None}
     assert {s["of_run"] for s in told[1]["run"]["stages"]} == {first.run_id, None}
+    manifest = json.loads((Path(again.folder) / "manifest.json").read_text())
+    tasks = {task["stage"]: task.get("of_run") for task in manifest["predicate"]["annotations"]["tasks"]}
+    assert tasks["explain/lime"] == first.run_id
+    assert tasks["policy"] is None
+    for outcome, says in ((first, False), (again, True)):
+        assert (f"(in {first.run_id})" in (Path(outcome.folder) / "report.md").read_text()) == says
     assert not (Path(again.folder) / ".parts").exists()
 
 

@@ -10,6 +10,7 @@ from tasks.report.document import (
     Facts,
     Section,
     Table,
+    aside,
     code,
     line,
     muted,
@@ -22,6 +23,11 @@ from tasks.report.numbers import duration, moment
 from tasks.report.reading import Reading
 from tasks.report.record import MACHINE_KEYS
 from tasks.report.sections.shared import dash
+
+_TAKEN_OVER = line(
+    "A step that names a run was worked out in that run and taken over: the data, model, settings, code and libraries"
+    " that it depends on are the same, by their digests. Its time is from there."
+)
 
 
 def run_record(reading: Reading) -> Section:
@@ -46,6 +52,7 @@ def run_record(reading: Reading) -> Section:
             Column("Tables written", weight=2.2),
         ),
         tuple((line(reading.stage_title(r.stage)), *_outcome(r)) for r in record.results),
+        note=_TAKEN_OVER if any(isinstance(r, Done) and r.of_run for r in record.results) else (),
     )
     blocks: list[Block] = [Facts(tuple(pairs)), stages]
     if record.libraries:
@@ -57,7 +64,8 @@ def run_record(reading: Reading) -> Section:
 def _outcome(result: StageResult) -> tuple[Content, ...]:
     if isinstance(result, Done):
         written = line(*[part for t in result.tables for part in (code(t.name), " ")][:-1]) or dash()
-        return (status("done"),), _time(result.seconds), written
+        of_run = (aside(f"in {result.of_run}"),) if result.of_run else ()
+        return (status("done"), *of_run), _time(result.seconds), written
     if isinstance(result, Failed):
         state = "not_reached" if result.code == "not_reached" else "failed"
         return (status(state),), _time(result.seconds), (said(result.reason),)
