@@ -30,9 +30,9 @@ def states(outcome) -> dict[str, str]:
     with get_client(sync_client=True) as client:
         while True:
             runs = client.read_task_runs(flow_run_filter=of_run)
-            if len(runs) >= stages and all(run.state.is_final() for run in runs):
+            if len(runs) >= stages and all(run.state and run.state.is_final() for run in runs):
                 return {run.name: run.state.name for run in runs}
-            assert time.monotonic() < until, [(run.name, run.state.name) for run in runs]
+            assert time.monotonic() < until, [(run.name, run.state) for run in runs]
             time.sleep(0.1)
 
 
