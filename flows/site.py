@@ -56,6 +56,7 @@ _STYLE = """
 :root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.5rem;margin:0 0 .25rem}p.sub{margin:0 0 1.5rem;opacity:.75}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.5rem .75rem;border-bottom:1px solid #8884}
+td{overflow-wrap:anywhere}
 th{font-weight:600;font-size:.85rem;opacity:.75}.n{text-align:right;font-variant-numeric:tabular-nums}
 a{color:#0b57d0}@media(prefers-color-scheme:dark){a{color:#8ab4f8}}
 .satisfied{color:#1a7f37}.not_satisfied,.incomplete,.refused{color:#c0281f}.inconclusive{color:#9a6700}
@@ -139,12 +140,13 @@ def _answer(reports: Path, asked: str) -> Response:
         return PlainTextResponse("no such page", status_code=404)
     if place.is_dir():
         if asked and not asked.endswith("/"):
-            return RedirectResponse(f"/{quote(asked)}/", status_code=308)
+            # Every link leads on from the page that it is on: a proxy may have the site below a folder of its own.
+            return RedirectResponse(f"./{quote(asked.rpartition('/')[2])}/", status_code=308)
         if place == reports.resolve():
             own = _place(reports, "index.html")
             return HTMLResponse(_index(reports)) if own is None else _file(own)
         if (place / "summary.json").is_file():
-            return HTMLResponse(_run_page(reports, place))
+            return HTMLResponse(_run_page(reports, place, "../" * len(asked.strip("/").split("/"))))
         return HTMLResponse(_index(reports, place))
     response: FileResponse = _file(place)
     return response
@@ -184,7 +186,7 @@ def _index(reports: Path, folder: Path | None = None) -> str:
     for run, summary in _summaries(root, folder or root):
         title = html.escape(str(summary["subject"].get("title") or summary["subject"]["name"]))
         verdict = html.escape(str(summary["verdict"]))
-        at = quote(f"/{run.relative_to(root).as_posix()}/")
+        at = quote(f"./{run.relative_to(folder or root).as_posix()}/")
         rows.append(
             f'<tr><td><a href="{at}">{html.escape(run.name)}</a></td><td>{title}</td>'
             f'<td class="{verdict}">{verdict.replace("_", " ")}</td>'
@@ -219,17 +221,21 @@ def _links(run: Path, at: str) -> str:
     return " · ".join(f'<a href="{at}{name}">{word}</a>' for name, word in forms.items() if (run / name).is_file())
 
 
-def _run_page(reports: Path, run: Path) -> str:
-    """One run: what its files are."""
+def _run_page(reports: Path, run: Path, up: str) -> str:
+    """One run: what its files are.
+
+    Args:
+        up: the way to the index.
+    """
     files = [p for p in run.rglob("*") if p.is_file() and not p.is_symlink() and not p.name.startswith(".")]
     files.sort(key=lambda p: (not p.name.startswith("report."), p.parent != run, p))
     rows = "".join(
-        f'<tr><td><a href="{quote(name)}">{html.escape(name)}</a></td><td class="n">{_rows(path)}</td>'
+        f'<tr><td><a href="./{quote(name)}">{html.escape(name)}</a></td><td class="n">{_rows(path)}</td>'
         f'<td class="n">{path.stat().st_size:,}</td></tr>'
         for path in files
         if (name := path.relative_to(run).as_posix())
     )
-    back = f"{html.escape(run.parent.relative_to(reports.resolve()).as_posix())} · <a href='/'>all runs</a>"
+    back = f"{html.escape(run.parent.relative_to(reports.resolve()).as_posix())} · <a href='{up}'>all runs</a>"
     head = '<tr><th>File</th><th class="n">Rows</th><th class="n">Bytes</th></tr>'
     return _page(run.name, back, f"<table>{head}{rows}</table>")
 

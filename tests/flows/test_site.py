@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import socket
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
@@ -57,7 +58,7 @@ def test_the_index_lists_the_runs_newest_first_and_escapes_what_is_theirs(ask):
     assert "2 runs" in answer.text
     assert "<script" not in answer.text
     assert "&lt;script&gt;" in answer.text
-    assert f'href="/credit/{RUN}/report.html"' in answer.text
+    assert f'href="./credit/{RUN}/report.html"' in answer.text
 
 
 def test_an_index_that_is_there_is_shown(ask, reports):
@@ -119,9 +120,19 @@ def test_what_has_no_known_type_is_a_download(ask, reports):
 def test_latest_is_a_link_that_stays_inside(ask):
     assert ask("GET", "/credit/latest/report.html").text == f"report.html of {RUN}"
     page = ask("GET", "/credit/latest/").text
-    assert 'href="artifacts/predictions.parquet"' in page
+    assert 'href="./artifacts/predictions.parquet"' in page
     assert page.index("report.html") < page.index("config.yaml")
-    assert ask("GET", "/credit/latest").headers["location"] == "/credit/latest/"
+    assert ask("GET", "/credit/latest").headers["location"] == "./latest/"
+
+
+def test_links_lead_on_below_a_folder_of_a_proxy(ask):
+    """Whatever is linked from a page is there, taken from the page's own address."""
+    for page in ("/", "/credit/", f"/credit/{RUN}/", "/credit/latest/"):
+        links = re.findall(r"""<a href=["']([^"'#]+)["']""", ask("GET", page).text)
+        assert links
+        for link in links:
+            assert not link.startswith(("/", "http")), link
+            assert ask("GET", urljoin(page, link)).status_code == 200, (page, link)
 
 
 def test_a_head_has_no_body(ask):
