@@ -81,7 +81,7 @@ def test_an_error_is_one_line_and_json_for_programs(home, subject: Subject, tmp_
     assert "Traceback" in _run(home, "run", config, "--debug").stderr
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("sent", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
 def test_a_stopped_run_ends_with_130_and_leaves_no_run(home, subject: Subject, tmp_path, sent):
     """The signal comes while rows are being explained: many repeats give it the time."""
     changes = {"explain.techniques": {"permutation": {"repeats": 10_000}}, "explain.rows": 200}

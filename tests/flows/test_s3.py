@@ -168,6 +168,7 @@ def test_what_was_changed_or_put_beside_is_found(runs, s3, passing):
     assert not list(passing.parent.rglob("evil"))
 
 
+@pytest.mark.soak  # a replay of a run in a folder is tested in any case
 def test_a_run_on_s3_is_replayed_from_its_inputs_on_s3(runs, passing):
     ended = _command(passing, "verify", "credit", "--reports", REPORTS, "--replay")
     assert ended.returncode == 0, ended.stdout + ended.stderr
